@@ -1,0 +1,5 @@
+"""`python -m conftrack`."""
+
+from conftrack.cli import main
+
+main()

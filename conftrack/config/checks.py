@@ -1,0 +1,17 @@
+"""What several tables ask of a value beyond its type: a ValueError ends the sentence "`key` must be …"."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+
+def plain_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z0-9_-]{1,64}", name):
+        raise ValueError("1 to 64 lower-case letters, digits, - or _")
+
+
+def readable_file(path: Path) -> None:
+    if not os.access(path, os.R_OK) or not path.is_file():
+        raise ValueError("a file that can be read")

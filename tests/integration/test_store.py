@@ -95,6 +95,18 @@ async def test_the_first_pushed_end_stands_whether_or_not_history_has_spoken(dat
     assert [tuple(row) for row in rows] == [(at(14), "left")] * 2
 
 
+async def test_the_same_pushed_end_told_again_with_another_cause_has_that_cause(
+    database: Database, store: Store
+) -> None:
+    """A participant left, and then it is known that it left because its session had timed out."""
+    left = page(leg(left=10, end_class="left", end_reason="leaving"), origin=Origin.PUSH)
+    timed_out = page(leg(left=10, end_class="dropped", end_reason="timeout"), origin=Origin.PUSH)
+    await store_all(store, [left, timed_out])
+
+    row = (await legs(database))["leg-1"]
+    assert (row["left_at"], row["end_class"], row["end_reason"]) == (at(10), "dropped", "timeout")
+
+
 async def test_an_echo_tells_the_cause_that_the_first_pushed_end_had_not(database: Database, store: Store) -> None:
     """What a poll had concluded is not taken for what was pushed."""
     polled = page(leg("echo", left=9, end_class="dropped"), origin=Origin.LIVE, seen=9)

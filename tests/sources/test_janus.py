@@ -65,13 +65,14 @@ def make_push(body: bytes, user: str = JanusServer.push_username, password: str 
 
 
 def merged(pages: Iterable[Page]) -> dict[str, LegRecord]:
-    """The pushed legs as they stand after these pages: what is known stays known, and the first end stands."""
+    """The pushed legs as they stand after these pages, as the store keeps them: what is known stays known, and a later
+    end does not move the first one, while the same end told again may know why."""
     legs: dict[str, LegRecord] = {}
     for page in pages:
         for leg in page.legs:
             known = {name: value for name, value in msgspec.structs.asdict(leg).items() if value is not None}
             old = legs.get(leg.external_id, leg)
-            if old is not leg and old.left_at and leg.left_at and leg.left_at >= old.left_at:
+            if old is not leg and old.left_at and leg.left_at and leg.left_at > old.left_at:
                 known = {name: value for name, value in known.items() if name not in _END}
             legs[leg.external_id] = msgspec.structs.replace(old, **known)
     return legs
@@ -538,6 +539,23 @@ async def test_crash_ends_who_was_there_however_late_their_join_is_told() -> Non
         "4711/12/2": ("dropped", datetime(2026, 11, 24, 23, 10, tzinfo=UTC)),
         "4711/12/4": (None, None),
     }
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (2, 1, 0)])
+async def test_a_time_out_is_why_its_participant_left_before_it(order: tuple[int, ...]) -> None:
+    """Janus may say that the silent one left, and in a post of its own, a moment later, that its session timed out."""
+    came, left, died = (datetime(2026, 11, 24, 23, 0, second, tzinfo=UTC) for second in (0, 9, 10))
+    who = {"room": 4711, "id": 12}
+    posts = [
+        event(64, came, session=1, handle=2, plugin=PLUGIN, data={"event": "joined", **who}),
+        event(64, left, session=1, handle=2, plugin=PLUGIN, data={"event": "leaving", **who}),
+        event(1, died, session=1, name="timeout"),
+    ]
+    source = make_source()
+
+    (leg,) = merged(source.receive(make_push(posts[place])) for place in order).values()
+
+    assert (leg.left_at, leg.end_class, leg.end_reason) == (left, "dropped", "timeout")
 
 
 _TELLING = (b'"started"', b'"joined"', b'"leaving"', b'"kicked"', b'"timeout"', b'"shutdown"', b'"event": "destroyed"')

@@ -22,6 +22,7 @@ from conftrack.metrics import Metrics
 from conftrack.model import EndClass, LegRecord, MeetingRecord, Snapshot
 from conftrack.state import Site, SourceState, State, StreamState
 from conftrack.web import application
+from conftrack.web.feed import PACE
 
 NOW = datetime(2026, 11, 24, 2, 32, 14, tzinfo=UTC)  # 09:32:14 in Viet Nam
 
@@ -275,8 +276,9 @@ async def test_three_thousand_endpoints_stay_a_small_page() -> None:
 # -- how it is renewed
 
 
-async def test_a_join_is_pushed_within_a_second() -> None:
-    """Whoever watches sees the site and the new figure without asking."""
+async def test_a_join_is_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever watches sees the site and the new figure without asking, and not only when the page is due anyway."""
+    monkeypatch.setattr("conftrack.web.feed.HEARTBEAT", timedelta(hours=1))
     state = world()
     source = state.sources["pexip-main"]
     observe(source, [leg(1)])
@@ -284,15 +286,11 @@ async def test_a_join_is_pushed_within_a_second() -> None:
         parts = events(client, url)
         while 'id="health"' not in await anext(parts):
             pass
-        began = time.monotonic()
         observe(source, [leg(1), leg(2)])
         await state.tell()
         while "Điểm cầu 2" not in await anext(parts):
             pass
-        took = time.monotonic() - began
         await parts.aclose()
-
-    assert took < 1.5  # the second, and the time a busy machine takes
 
 
 async def test_a_storm_of_changes_is_pushed_once_a_second() -> None:
@@ -311,15 +309,17 @@ async def test_a_storm_of_changes_is_pushed_once_a_second() -> None:
         parts = events(client, url)
         while 'id="health"' not in await anext(parts):
             pass
+        began = time.monotonic()
         storming = asyncio.create_task(storm())
         pushed = 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(2):
-                async for part in parts:
-                    pushed += 'id="figures"' in part
+        async with asyncio.timeout(30):
+            while 'id="figures"' not in (part := await anext(parts)) or ">39<" not in part:
+                pushed += 'id="figures"' in part
+        took = time.monotonic() - began
         await storming
+        await parts.aclose()
 
-    assert 1 <= pushed <= 3
+    assert pushed <= took / PACE + 1
 
 
 async def test_open_pages_do_not_hold_the_server_up() -> None:
@@ -330,7 +330,7 @@ async def test_open_pages_do_not_hold_the_server_up() -> None:
             parts = events(client, url)
             await anext(parts)
             began = time.monotonic()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # the least that a supervisor waits before it kills
         with suppress(StopAsyncIteration, aiohttp.ClientError):
             while True:
                 await anext(parts)

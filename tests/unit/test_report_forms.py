@@ -217,6 +217,14 @@ def test_shares_are_rounded_down_to_a_hundredth_of_a_percent_once() -> None:
     assert vietnamese.percent(1 - 1e-13) == "99,99%"
 
 
+def test_a_change_that_is_none_has_no_sign() -> None:
+    """As many as last month is neither more nor less."""
+    vietnamese = Language("vi", ZoneInfo("Asia/Ho_Chi_Minh"))
+    assert [vietnamese.change(share) for share in (0, 0.004, -0.004, 0.01, -0.25, 11.5)] == [
+        "0%", "0%", "0%", "+1%", "−25%", "+1.150%",
+    ]  # fmt: skip
+
+
 def test_corrections_of_parts_are_told_in_words() -> None:
     """By size, and by the hour in which meetings begin: not as the numbers by which they are kept."""
     changes = (

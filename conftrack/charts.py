@@ -7,7 +7,7 @@ light or dark, or paper: so what pygal adds of these is taken out, and a style s
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pygal
@@ -44,14 +44,14 @@ def bars(
     *,
     number: Callable[[float], str],
     marked: Sequence[str] = (),
-    open_ended: bool = False,
+    partial: Collection[str] = (),
     lying: bool = False,
 ) -> Markup:
     """A bar for each value, none where it is not known (None). Each says its label and value when pointed at.
 
-    `name` is what a screen reader says. Of the labels those `marked` are written out, or all. `open_ended`: the last
-    that is known still grows, and is drawn so. `lying`: the bars lie, the first on top, beside labels that may be long,
-    each with its value behind it and no axis.
+    `name` is what a screen reader says. Of the labels those `marked` are written out, or all. What is known of those in
+    `partial` is not the whole, and is drawn so. `lying`: the bars lie, the first on top, beside labels that may be
+    long, each with its value behind it and no axis.
     """
     if lying:
         labels, values = list(reversed(labels)), list(reversed(values))
@@ -68,9 +68,9 @@ def bars(
     if marked:
         chart.x_labels_major, chart.show_minor_x_labels = list(marked), False
     points: list[dict[str, object]] = [{"value": value} for value in values]
-    known = [place for place, value in enumerate(values) if value is not None]
-    if open_ended and known:
-        points[known[-1]]["node"] = {"class": "rect growing"}
+    for point, label in zip(points, labels, strict=True):
+        if label in partial:
+            point["node"] = {"class": "rect partial"}
     chart.add(name, points)
     told = [label for label, value in zip(labels, values, strict=True) if value is not None]
     chart.add_xml_filter(lambda root: _plain(root, name, told))

@@ -103,6 +103,9 @@ class Language:
         return self._signed(f"{seconds / 3600:,.1f}")
 
     def change(self, share: float) -> str:
+        """To a percent, with its sign; what rounds to nothing has none."""
+        if not round(100 * share):
+            return "0%"
         return format_percent(share, "+#,##0%;−#,##0%", locale=self._locale)
 
     def lasting(self, seconds: float) -> str:

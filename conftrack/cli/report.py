@@ -220,7 +220,7 @@ def list_reports(path: Path | None) -> None:
         for month in sorted({*await reports.months(), *closed}, reverse=True):
             one = closed.get(month)
             if one is None:
-                click.echo(f"{month:%Y-%m}  open")
+                click.echo(f"{month:%Y-%m}  {'open' if month > reports.last() else 'not closed'}")
             else:
                 addenda = f", addenda: {one.addenda}" if one.addenda else ""
                 day = f"{one.closed_at.astimezone(timezone):%Y-%m-%d}"

@@ -321,8 +321,10 @@ class _Contents:
                     theirs=language.number(one.source_total), ours=language.number(one.stored_total),
                 )
             )  # fmt: skip
-        else:
+        elif one.windows:
             said.append(_("It does not tell how many records it has."))
+        else:
+            said.append(_("Its number of records of this month was not compared with what is stored."))
         if one.unseen_seconds:
             said.append(_("It could not be seen for %(time)s.", time=language.lasting(one.unseen_seconds)))
         else:

@@ -79,9 +79,10 @@ class Lists:
 
     def endpoints(self) -> Table:
         figures = ["endpoint_connections", "attendees", "person_seconds", "expected", "attended", "participation",
-                   "absent", "absence_streak", "failed_connections", "incidents", "incident_seconds",
+                   "absent", "absence_streak", "failed_connections", "incidents", "incident_seconds", "mean_repair",
                    "availability"]  # fmt: skip
-        details = ["person_seconds", "expected", "attended", "absent", "absence_streak", "incident_seconds"]
+        details = ["person_seconds", "expected", "attended", "absent", "absence_streak", "incident_seconds",
+                   "mean_repair"]  # fmt: skip
         return Table(
             key="endpoints",
             title=self._("Every endpoint"),

@@ -85,7 +85,8 @@ DEFINITIONS: dict[str, tuple[str, str]] = {
     ),
     "incidents": (
         "Incidents",
-        "Episodes of an endpoint failing; those of an outage each by itself, the outage not besides.",
+        "Episodes of an endpoint failing, also of not being there 5 minutes after the start of a meeting it was "
+        "expected at, even if it came later. Those of an outage each by itself, the outage not besides.",
     ),
     "incidents_by_cause": ("Incidents by cause", "By how the connection ended, where one did; else by what was seen."),
     "incidents_by_owner": (

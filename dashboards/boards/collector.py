@@ -48,13 +48,13 @@ def _health() -> list[Panel | RowPanel]:
             ("Phiên bản", "Version"),
             ("Phiên bản conftrack đang chạy.", "The version of conftrack that runs."),
             promql("count by (version) (conftrack_build_info)", "{{version}}", instant=True),
-            unit="short", named=True, width=4,
+            unit="locale", named=True, width=4,
         ),
         figure(
             ("Luồng hỏng", "Streams down"),
             ("Luồng mà lần đọc gần nhất bị lỗi.", "Streams whose last reading failed."),
             promql(f"sum(1 - max by (source, stream) (conftrack_source_up{{{OF}}}))"),
-            unit="short", steps=((None, GREEN), (1, RED)), width=4,
+            unit="locale", steps=((None, GREEN), (1, RED)), width=4,
         ),
         figure(
             ("Chậm nhất, trực tiếp", "Worst lag, live"),
@@ -84,7 +84,7 @@ def _health() -> list[Panel | RowPanel]:
                 "Records that were not understood and are kept whole: see `conftrack rejected list`.",
             ),
             Sql('select sum(rejected) as "Bị từ chối / Rejected" from conftrack.source_status'),
-            unit="short", steps=((None, GREEN), (1, ORANGE)), width=4,
+            unit="locale", steps=((None, GREEN), (1, ORANGE)), width=4,
         ),
         figure(
             ("Thiếu", "Missing"),
@@ -93,7 +93,7 @@ def _health() -> list[Panel | RowPanel]:
                 "How many records the sources say they hold more than are stored, in the newest window.",
             ),
             promql(f"sum(max by (source, stream) (conftrack_source_missing_records{{{OF}}}))"),
-            unit="short", steps=((None, GREEN), (1, RED)), width=4,
+            unit="locale", steps=((None, GREEN), (1, RED)), width=4,
         ),
         states(
             ("Đọc được", "Readable"),
@@ -188,7 +188,7 @@ def _records() -> list[Panel | RowPanel]:
                     "{{source}}: {{stream}}",
                 )
             ],
-            unit="short", width=8, bars=True, interval="10m",
+            unit="locale", width=8, bars=True, interval="10m",
         ),
         lines(
             ("Nguyên nhân không rõ", "Unknown causes"),
@@ -197,7 +197,7 @@ def _records() -> list[Panel | RowPanel]:
                 "Connections that ended in words nobody knows, in each hour: if they grow, the vendor added one.",
             ),
             [promql(f"sum by (source) (increase(conftrack_unknown_causes_total{{{OF}}}[1h]))", "{{source}}")],
-            unit="short", width=8, bars=True, interval="1h",
+            unit="locale", width=8, bars=True, interval="1h",
         ),
     ]  # fmt: skip
 

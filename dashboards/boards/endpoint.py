@@ -139,7 +139,7 @@ def _now() -> list[Panel | RowPanel]:
                 "Tình trạng lúc này. Không rõ: một nguồn không thấy được.",
                 "The state it is in. Unknown: a source cannot be seen.",
             ),
-            promql(STATE, both(("tình trạng", "state")), instant=True), unit="short", words=STATE_WORDS, width=6,
+            promql(STATE, both(("tình trạng", "state")), instant=True), unit="locale", words=STATE_WORDS, width=6,
         ),
         figure(
             ("Sẵn sàng", "Availability"),
@@ -187,7 +187,7 @@ def _now() -> list[Panel | RowPanel]:
                 from conftrack.incidents
                 where endpoint = ${endpoint:sqlstring} and $__timeFilter(opened_at)
                 """),
-            unit="short", steps=((None, GREEN), (1, ORANGE)), width=5,
+            unit="locale", steps=((None, GREEN), (1, ORANGE)), width=5,
         ),
         figure(
             ("Họp", "In meetings"),

@@ -46,7 +46,7 @@ def _figures() -> list[Panel | RowPanel]:
                 from conftrack.incidents
                 where closed_at is null and kind <> 'outage'
                 """),
-            unit="short", steps=((None, GREEN), (1, ORANGE), (10, RED)), width=6,
+            unit="locale", steps=((None, GREEN), (1, ORANGE), (10, RED)), width=6,
         ),
         figure(
             ("Chưa ai nhận", "Acknowledged by nobody"),
@@ -56,7 +56,7 @@ def _figures() -> list[Panel | RowPanel]:
                 from conftrack.incidents
                 where closed_at is null and kind <> 'outage' and acknowledged_at is null
                 """),
-            unit="short", steps=((None, GREEN), (1, RED)), width=6,
+            unit="locale", steps=((None, GREEN), (1, RED)), width=6,
         ),
         figure(
             ("Cuộc họp còn lại hôm nay", "Meetings still to come today"),
@@ -69,7 +69,7 @@ def _figures() -> list[Panel | RowPanel]:
                 from conftrack.expected_endpoints
                 where $__timeFilter(starts_at) and starts_at > now()
                 """),
-            unit="short", width=6,
+            unit="locale", width=6,
         ),
     ]  # fmt: skip
 

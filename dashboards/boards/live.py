@@ -68,12 +68,12 @@ def _now() -> list[Panel | RowPanel]:
                 or 0 * count(conftrack_source_up{stream="live"})
                 """
             ),
-            unit="short", steps=((None, GREEN), (1, RED)), width=3,
+            unit="locale", steps=((None, GREEN), (1, RED)), width=3,
         ),
         figure(
             ("Cuộc họp", "Meetings now"),
             ("Phòng họp đang có người, ở các nguồn thấy được.", "Rooms with somebody in them, at the sources seen."),
-            promql("sum(max by (source) (conftrack_meetings_live))"), unit="short", width=3, spark=True,
+            promql("sum(max by (source) (conftrack_meetings_live))"), unit="locale", width=3, spark=True,
         ),
         figure(
             ("Điểm cầu đang họp", "Endpoints in meetings"),
@@ -82,7 +82,7 @@ def _now() -> list[Panel | RowPanel]:
                 "Endpoints of the inventory that are in a meeting, with or without trouble.",
             ),
             promql('sum(max by (org, state) (conftrack_endpoints{state=~"in_meeting|degraded"}))'),
-            unit="short", width=4, spark=True,
+            unit="locale", width=4, spark=True,
         ),
         figure(
             ("Đại biểu, ít nhất", "People, at least"),
@@ -90,7 +90,7 @@ def _now() -> list[Panel | RowPanel]:
                 "Mỗi điểm cầu trong mỗi cuộc họp ít nhất một người; số người trong hội trường chỉ biết khi báo cáo.",
                 "At least one at each endpoint in each meeting; how many sit in a hall is known once it is reported.",
             ),
-            promql("sum(max by (source) (conftrack_attendees_live))"), unit="short", width=4, spark=True,
+            promql("sum(max by (source) (conftrack_attendees_live))"), unit="locale", width=4, spark=True,
         ),
         figure(
             ("Hỏng hoặc vắng", "Failed or absent"),
@@ -99,7 +99,7 @@ def _now() -> list[Panel | RowPanel]:
                 "Endpoints that should be in a meeting and are not. While sources are not seen there is no figure.",
             ),
             promql('sum(max by (org) (conftrack_endpoints{state="failed"}))'),
-            unit="short", steps=((None, GREEN), (1, RED)), width=3,
+            unit="locale", steps=((None, GREEN), (1, RED)), width=3,
         ),
         figure(
             ("Mất hàng loạt", "Outages"),
@@ -108,7 +108,7 @@ def _now() -> list[Panel | RowPanel]:
                 "Units, carriers or areas of which many endpoints fail at once: one cause, do not call one by one.",
             ),
             promql("count(conftrack_outage) or 0 * count(conftrack_source_up)"),
-            unit="short", steps=((None, GREEN), (1, RED)), width=3,
+            unit="locale", steps=((None, GREEN), (1, RED)), width=3,
         ),
     ]  # fmt: skip
 
@@ -221,7 +221,7 @@ def _course() -> list[Panel | RowPanel]:
                 )
                 for state in ("in_meeting", "degraded", "failed", "maintenance", "unknown")
             ],
-            unit="short",
+            unit="locale",
         ),
         lines(
             ("Cuộc họp và lượt kết nối", "Meetings and connections"),
@@ -233,7 +233,7 @@ def _course() -> list[Panel | RowPanel]:
                 promql("max by (source) (conftrack_legs_live)", "{{source}}: lượt kết nối / connections"),
                 promql("max by (source) (conftrack_meetings_live)", "{{source}}: cuộc họp / meetings"),
             ],
-            unit="short",
+            unit="locale",
         ),
         lines(
             ("Vào và rời họp", "Joins and leaves"),
@@ -258,7 +258,7 @@ def _course() -> list[Panel | RowPanel]:
                     series=True,
                 )
             ],
-            unit="short", bars=True,
+            unit="locale", bars=True,
         ),
         lines(
             ("Sự cố mới", "New incidents"),
@@ -268,7 +268,7 @@ def _course() -> list[Panel | RowPanel]:
                 for kind, (words, _) in KINDS.items()
                 if kind != "outage"
             ],
-            unit="short", bars=True, stacked=True, interval="5m",
+            unit="locale", bars=True, stacked=True, interval="5m",
         ),
     ]  # fmt: skip
 

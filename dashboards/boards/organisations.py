@@ -15,7 +15,7 @@ d.day between ($__timeFrom()::timestamptz at time zone (select name from conftra
 """The local days of the chosen time, of usage_daily d; found by index, because the zone is known beforehand."""
 
 PUNCTUAL = ((None, RED), (0.6, ORANGE), (0.8, YELLOW), (0.9, GREEN))
-"""Share of those invited who came on time."""
+"""Share of those who came that came on time."""
 
 MOST_FAILED = ((None, GREEN), (0.03, YELLOW), (0.1, RED))
 """Share of attempts and connections that failed."""
@@ -34,13 +34,13 @@ def made() -> Dashboard:
     )
 
 
-def _total(title: tuple[str, str], about: tuple[str, str], column: str, unit: str = "short") -> Panel:
+def _total(title: tuple[str, str], about: tuple[str, str], column: str) -> Panel:
     query = Sql(f"""
         select sum({column}) as "{title[0]} / {title[1]}"
         from conftrack.usage_daily d
         where d.org = ${{org:sqlstring}} and d.source is null and {DAYS.strip()}
         """)
-    return figure(title, about, query, unit=unit, width=4)
+    return figure(title, about, query, width=4)
 
 
 def _figures() -> list[Panel | RowPanel]:
@@ -79,8 +79,8 @@ def _figures() -> list[Panel | RowPanel]:
         figure(
             ("Đúng giờ", "On time"),
             (
-                "Trong số điểm cầu được mời mà biết có mặt hay không: phần vào đúng giờ. Vắng có lý do không tính.",
-                "Of those invited of whom it is known: the share that came on time. The excused are left out.",
+                "Trong số điểm cầu được mời đã vào họp: phần vào đúng giờ. Vắng mặt không tính ở đây.",
+                "Of the endpoints invited that came: the share that came on time. The absent are not in it.",
             ),
             Sql(BELOW + """
                 , expected as materialized (
@@ -90,7 +90,7 @@ def _figures() -> list[Panel | RowPanel]:
                 )
                 select
                   count(*) filter (where state = 'on_time')::double precision
-                    / nullif(count(*) filter (where state in ('on_time', 'late', 'absent')), 0) as "Đúng giờ / On time"
+                    / nullif(count(*) filter (where state in ('on_time', 'late')), 0) as "Đúng giờ / On time"
                 from expected
                 """),
             unit="percentunit", decimals=1, steps=PUNCTUAL, width=4,
@@ -114,7 +114,7 @@ def _below() -> list[Panel | RowPanel]:
                   sum(d.meetings) as "Cuộc họp / Meetings",
                   sum(d.endpoint_connections) as "Lượt điểm cầu / Endpoint connections",
                   sum(d.attendees) as "Đại biểu / Attendees",
-                  sum(d.leg_seconds) as "Thời gian / Time",
+                  sum(d.leg_seconds) / 3600 as "Giờ kết nối / Connection hours",
                   sum(d.failed_connections) as "Kết nối hỏng / Failed connections",
                   sum(d.failed_connections) / nullif(sum(d.failed_connections) + sum(d.legs), 0)
                     as "Tỷ lệ hỏng / Failed share",
@@ -129,7 +129,7 @@ def _below() -> list[Panel | RowPanel]:
                 """),
             {
                 "Đơn vị / Unit": Column(link=(("Xem đơn vị này", "This unit"), board_of_unit("Mã / Code"))),
-                "Thời gian / Time": Column(unit="s", decimals=0),
+                "Giờ kết nối / Connection hours": Column(decimals=1),
                 "Tỷ lệ hỏng / Failed share": Column(unit="percentunit", decimals=1, steps=MOST_FAILED),
             },
             height=10,
@@ -159,7 +159,7 @@ def _below() -> list[Panel | RowPanel]:
                   count(*) filter (where x.state = 'excused') as "Vắng có lý do / Excused",
                   count(*) filter (where x.state is null) as "Chưa rõ / Not known",
                   count(*) filter (where x.state = 'on_time')::double precision
-                    / nullif(count(*) filter (where x.state in ('on_time', 'late', 'absent')), 0)
+                    / nullif(count(*) filter (where x.state in ('on_time', 'late')), 0)
                     as "Tỷ lệ đúng giờ / On-time share",
                   percentile_cont(0.5) within group (order by extract(epoch from x.joined_at - x.starts_at))
                     filter (where x.state = 'late') as "Muộn, trung vị / Late by, median"
@@ -195,7 +195,7 @@ def _endpoints() -> list[Panel | RowPanel]:
                 , leg as (
                   select
                     endpoint, count(distinct meeting_id) as meetings, count(*) as legs,
-                    sum(duration_seconds) as seconds, max(joined_at) as last_joined_at
+                    sum(duration_seconds) / 3600 as hours, max(joined_at) as last_joined_at
                   from conftrack.legs
                   where org in (select code from below) and counted and $__timeFilter(meeting_started_at)
                   group by endpoint
@@ -212,7 +212,7 @@ def _endpoints() -> list[Panel | RowPanel]:
                   e.org as "Mã đơn vị / Unit code",
                   l.meetings as "Cuộc họp / Meetings",
                   l.legs as "Lượt kết nối / Connections",
-                  l.seconds as "Thời gian / Time",
+                  l.hours as "Giờ kết nối / Connection hours",
                   coalesce(i.incidents, 0) as "Sự cố / Incidents",
                   l.last_joined_at as "Họp gần nhất / Last joined"
                 from conftrack.endpoints e
@@ -228,7 +228,7 @@ def _endpoints() -> list[Panel | RowPanel]:
                     link=(("Bảng của điểm cầu", "Its board"), board_of_endpoint("Mã đơn vị / Unit code", "Mã / Code"))
                 ),
                 "Mã đơn vị / Unit code": Column(hidden=True),
-                "Thời gian / Time": Column(unit="s", decimals=0),
+                "Giờ kết nối / Connection hours": Column(decimals=1),
                 "Sự cố / Incidents": Column(steps=((None, "transparent"), (1, YELLOW), (5, RED))),
             },
             height=10,
@@ -263,7 +263,7 @@ def _course() -> list[Panel | RowPanel]:
                     series=True,
                 )
             ],
-            unit="short", bars=True, interval="1d",
+            unit="locale", bars=True, interval="1d",
         ),
         lines(
             ("Điểm cầu của đơn vị bây giờ", "Endpoints of the unit now"),
@@ -278,6 +278,6 @@ def _course() -> list[Panel | RowPanel]:
                 )
                 for state in ("in_meeting", "degraded", "failed", "maintenance", "unknown")
             ],
-            unit="short",
+            unit="locale",
         ),
     ]  # fmt: skip

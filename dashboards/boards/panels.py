@@ -136,7 +136,7 @@ def panel(
 
 
 def figure(
-    title: Both, about: Both, query: Query, *, unit: str = "short", width: int = 4, spark: bool = False,
+    title: Both, about: Both, query: Query, *, unit: str = "locale", width: int = 4, spark: bool = False,
     steps: Sequence[tuple[float | None, str]] = ((None, BLUE),), decimals: int | None = None,
     words: Mapping[str, tuple[str, str]] | None = None, links: Sequence[DashboardLink] = (), named: bool = False,
     none: str = UNKNOWN, height: int = 4,
@@ -184,7 +184,7 @@ def states(title: Both, about: Both, query: Query, words: Mapping[str, tuple[str
            height: int = 4) -> Panel:  # fmt: skip
     """What something was in, over time."""
     return panel(
-        "state-timeline", title, about, [query], unit="short", at=(width, height), words=words,
+        "state-timeline", title, about, [query], unit="locale", at=(width, height), words=words,
         options=statetimeline.Options(
             show_value=common.VisibilityMode.NEVER, merge_values=True, row_height=0.8, legend=_legend(),
             tooltip=_tooltip(),
@@ -193,11 +193,11 @@ def states(title: Both, about: Both, query: Query, words: Mapping[str, tuple[str
     )  # fmt: skip
 
 
-def bars(title: Both, about: Both, query: Sql, *, by: str, unit: str = "short", width: int = 12, height: int = 8,
+def bars(title: Both, about: Both, query: Sql, *, by: str, width: int = 12, height: int = 8,
          stacked: bool = False, columns: Mapping[str, Column] | None = None) -> Panel:  # fmt: skip
     """Bars beside each other, one for each row; `by` is the column that names them."""
     return panel(
-        "barchart", title, about, [query], unit=unit, at=(width, height), color=FieldColorModeId.PALETTE_CLASSIC,
+        "barchart", title, about, [query], unit="locale", at=(width, height), color=FieldColorModeId.PALETTE_CLASSIC,
         columns=columns, bottom=0,
         options=barchart.Options(
             x_field=by, orientation=common.VizOrientation.AUTO, legend=_legend(), tooltip=_tooltip(),
@@ -209,7 +209,7 @@ def bars(title: Both, about: Both, query: Sql, *, by: str, unit: str = "short", 
 
 
 def rows(
-    title: Both, about: Both, query: Query, columns: Mapping[str, Column] | None = None, *, unit: str = "short",
+    title: Both, about: Both, query: Query, columns: Mapping[str, Column] | None = None, *, unit: str = "locale",
     width: int = 24, height: int = 8, none: str = UNKNOWN, transformations: Sequence[DataTransformerConfig] = (),
 ) -> Panel:  # fmt: skip
     """A table; its columns are named in the query, in both languages."""

@@ -31,22 +31,22 @@ SOURCE = choice(
 OF_SOURCE = "source is not distinct from nullif(${source:sqlstring}, '*')"
 OF_MONTH = "day >= ${month:sqlstring}::date and day < ${month:sqlstring}::date + interval '1 month'"
 
-FIGURES: tuple[tuple[str, Both, str, Both], ...] = (
-    ("meetings", ("Cuộc họp", "Meetings"), "short",
+FIGURES: tuple[tuple[str, Both, int, Both], ...] = (
+    ("meetings", ("Cuộc họp", "Meetings"), 0,
      ("Cuộc họp bắt đầu trong tháng mà có người dự.", "Meetings that started in the month and people came to.")),
-    ("endpoint_connections", ("Lượt điểm cầu", "Endpoint connections"), "short",
+    ("endpoint_connections", ("Lượt điểm cầu", "Endpoint connections"), 0,
      ("Một điểm cầu trong một cuộc họp là một lượt.", "One endpoint in one meeting is one.")),
-    ("endpoints", ("Điểm cầu khác nhau", "Distinct endpoints"), "short",
+    ("endpoints", ("Điểm cầu khác nhau", "Distinct endpoints"), 0,
      ("Đếm cho cả tháng, không cộng từ các ngày.", "Counted for the month, not added up from its days.")),
-    ("attendees", ("Đại biểu", "Attendees"), "short",
+    ("attendees", ("Đại biểu", "Attendees"), 0,
      ("Theo số báo cáo tốt nhất của từng điểm cầu.", "By the best head count of each endpoint.")),
-    ("meeting_seconds", ("Thời gian họp", "Meeting time"), "s",
+    ("meeting_seconds / 3600", ("Giờ họp", "Meeting hours"), 1,
      ("Thời lượng các cuộc họp cộng lại.", "The meetings' durations, added up.")),
-    ("leg_seconds", ("Thời gian kết nối", "Connection time"), "s",
+    ("leg_seconds / 3600", ("Giờ kết nối", "Connection hours"), 1,
      ("Thời gian các lượt kết nối cộng lại.", "The time of all connections, added up.")),
-    ("peak_legs", ("Đồng thời cao nhất", "Peak at once"), "short",
+    ("peak_legs", ("Đồng thời cao nhất", "Peak at once"), 0,
      ("Số lượt kết nối nhiều nhất cùng lúc trong tháng.", "The most connections at one moment of the month.")),
-    ("failed_connections", ("Kết nối hỏng", "Failed connections"), "short",
+    ("failed_connections", ("Kết nối hỏng", "Failed connections"), 0,
      ("Lần gọi không thành vì hỏng.", "Attempts that failed.")),
 )  # fmt: skip
 
@@ -75,25 +75,25 @@ def _month() -> list[Panel | RowPanel]:
                 from conftrack.usage_monthly
                 where month = ${{month:sqlstring}}::date and org is null and {OF_SOURCE}
                 """),
-            unit=unit, width=3, decimals=None if unit == "short" else 1,
+            width=3, decimals=decimals,
         )
-        for column, title, unit, about in FIGURES
+        for column, title, decimals, about in FIGURES
     ]  # fmt: skip
 
 
 def _compared() -> list[Panel | RowPanel]:
     values = ",\n".join(
-        f"                  ('{vi} / {en}', {place}, {column}::double precision / {3600 if unit == 's' else 1})"
-        for place, (column, (vi, en), unit, _) in enumerate(FIGURES)
+        f"                  ('{vi} / {en}', {place}, ({column})::double precision)"
+        for place, (column, (vi, en), _decimals, _about) in enumerate(FIGURES)
     )
-    titles = {"meetings": 0, "endpoint_connections": 1, "attendees": 3, "leg_seconds": 5}
+    titles = {"meetings": 0, "endpoint_connections": 1, "attendees": 3, "leg_seconds / 3600": 5}
     return [
         heading(("So với các tháng trước", "Month over month")),
         rows(
             ("Tháng này và tháng trước", "This month and the one before"),
             (
-                "Thời gian tính bằng giờ. Tháng chưa hết thì chưa so được: xem dòng đầu tiên.",
-                "Times in hours. A month that is not over does not compare yet: see the first row.",
+                "Tháng chưa hết thì chưa so được: xem dòng đầu tiên.",
+                "A month that is not over does not compare yet: see the first row.",
             ),
             Sql(f"""
                 with month as (
@@ -122,8 +122,8 @@ def _compared() -> list[Panel | RowPanel]:
                 order by m.place
                 """),
             {
-                "Tháng này / This month": Column(unit="locale", decimals=0),
-                "Tháng trước / Month before": Column(unit="locale", decimals=0),
+                "Tháng này / This month": Column(decimals=1),
+                "Tháng trước / Month before": Column(decimals=1),
                 "Thay đổi / Change": Column(unit="percentunit", decimals=1),
             },
             width=12, height=9,
@@ -141,7 +141,7 @@ def _compared() -> list[Panel | RowPanel]:
                       and month between ${{month:sqlstring}}::date - interval '12 months' and ${{month:sqlstring}}::date
                     order by month
                     """),
-                by="Tháng / Month", unit=FIGURES[place][2], height=9,
+                by="Tháng / Month", height=9,
             )
             for column, place in titles.items()
         ),
@@ -219,7 +219,7 @@ def _ranking() -> list[Panel | RowPanel]:
                   m.endpoints as "Điểm cầu / Endpoints",
                   m.endpoint_connections as "Lượt điểm cầu / Endpoint connections",
                   m.attendees as "Đại biểu / Attendees",
-                  m.leg_seconds as "Thời gian / Time",
+                  m.leg_seconds / 3600 as "Giờ kết nối / Connection hours",
                   m.failed_connections as "Kết nối hỏng / Failed connections"
                 from conftrack.usage_monthly m
                 left join (
@@ -231,7 +231,7 @@ def _ranking() -> list[Panel | RowPanel]:
                 """),
             {
                 "Đơn vị / Unit": Column(link=(("Bảng của đơn vị", "Its board"), board_of_unit("Mã / Code"))),
-                "Thời gian / Time": Column(unit="s", decimals=0),
+                "Giờ kết nối / Connection hours": Column(decimals=1),
             },
             width=14, height=12,
         ),

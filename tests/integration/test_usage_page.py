@@ -128,8 +128,8 @@ async def test_every_figure_is_that_of_the_view(
 async def test_a_whole_month_stands_beside_the_month_and_the_year_before(province: Province) -> None:
     """With a percentage where both are known whole, without one where the other is not or had nothing."""
     html = await page_of(province, "/usage?month=2026-10")
-    assert compared(html, "meetings") == ["09/2026: 1 (+100%)", "10/2025: 1"]  # known since 20 October 2025
-    assert compared(html, "endpoint_connections") == ["09/2026: 2 (+300%)", "10/2025: 2"]
+    assert compared(html, "meetings") == ["09/2026: 1 (+100%)", "10/2025: 1 (in part)"]  # known since 20 October 2025
+    assert compared(html, "endpoint_connections") == ["09/2026: 2 (+300%)", "10/2025: 2 (in part)"]
 
     html = await page_of(province, "/usage?month=2026-09")
     assert compared(html, "meetings") == ["08/2026: 0", "09/2025: no data"]
@@ -142,7 +142,7 @@ async def test_an_open_month_is_marked_and_compared_with_nothing(province: Provi
     assert "The month is still open: counted up to 09:32 on 24/11/2026" in text(html)
     assert tiles(html) == written(await row_of(province, date(2026, 11, 1)))
     assert compared(html, "meetings") == ["10/2026: 2", "11/2025: 1"]
-    assert html.count("rect growing") == 6  # this month, and today, in each chart
+    assert html.count("rect partial") == 6  # this month, and today, in each chart
     assert "still open" not in text(await page_of(province, "/usage?month=2026-10"))
 
 
@@ -171,7 +171,7 @@ async def test_what_was_not_read_yet_is_not_known(province: Province) -> None:
 
     december = await page_of(province, "/usage")
     assert set(tiles(december).values()) == {"—"}
-    assert compared(december, "meetings")[0] == "11/2026: 2"
+    assert compared(december, "meetings")[0] == "11/2026: 2 (in part)"
 
 
 async def test_gaps_and_sources_that_were_never_read_are_told(province: Province) -> None:
@@ -294,12 +294,12 @@ async def test_every_chart_is_a_table_too(province: Province) -> None:
     page = text(await page_of(province, "/usage"))
     months = page[page.index("Thirteen months") : page.index("The days of")]
 
-    assert "November 2026 2 16 46" in months
+    assert "November 2026 (in part) 2 16 46" in months
     assert "August 2026 0 0 0" in months
     assert "November 2025 1 3 32" in months
     assert len(re.findall(r"\b202[56]\b", months)) == 13
     days = page[page.index("The days of") : page.index("When meetings begin")]
-    assert "24/11/2026 1" in days
+    assert "24/11/2026 (in part) 1" in days
     assert "25/11/2026" not in days
 
 
@@ -333,7 +333,7 @@ async def test_no_query_reads_all_legs(province: Province) -> None:
 
 def test_a_chart_obeys_the_content_security_policy_and_escapes_its_words() -> None:
     """No script, no style, no address outside; a value that is not known has no bar; labels stay text."""
-    svg = bars(NASTY, [NASTY, "b", "c"], [1, None, 3], number=lambda value: f"{value:g} <b>", open_ended=True)
+    svg = bars(NASTY, [NASTY, "b", "c"], [1, None, 3], number=lambda value: f"{value:g} <b>", partial=["b", "c"])
     root = ElementTree.fromstring(svg)  # noqa: S314  # our own
     tags = [node.tag.rpartition("}")[2] for node in root.iter()]
 
@@ -343,4 +343,4 @@ def test_a_chart_obeys_the_content_security_policy_and_escapes_its_words() -> No
     assert tags.count("desc") == 0
     assert [node.text for node in root.iter() if node.tag.endswith("title")] == [f"{NASTY}: 1 <b>", "c: 3 <b>"]
     assert root.get("aria-label") == NASTY
-    assert svg.count("growing") == 1
+    assert svg.count("rect partial") == 1

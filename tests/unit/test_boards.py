@@ -97,6 +97,14 @@ def test_every_panel_says_its_unit_and_what_stands_where_nothing_is_known(board:
 
 
 @every_board
+def test_counts_are_whole_numbers(board: str) -> None:
+    """36,559 people, as the report has it: Grafana's unit "short" would show 36.6 K."""
+    for panel in panels(board):
+        units = {p["value"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"] if p["id"] == "unit"}
+        assert "short" not in units | {panel["fieldConfig"]["defaults"]["unit"]}, panel["title"]
+
+
+@every_board
 def test_data_sources_are_chosen_by_variable(board: str) -> None:
     """A Grafana with other data sources needs no edit; the default is what is provisioned."""
     provisioned = yaml.safe_load((FOLDER / "provisioning/datasources/conftrack.yml").read_text())["datasources"]

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -130,6 +130,7 @@ def test_what_was_not_seen_is_said() -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1))
+@settings(deadline=None)  # the first letter reads the catalogue
 def test_html_says_what_the_text_says_and_no_name_is_markup(name: str) -> None:
     """Line by line, in every language, whatever a unit is called."""
     said = letter(Edition(report(name=name)), WARD, ["vi", "en"], [f"{name}.pdf"], ZONE)

@@ -7,6 +7,7 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -80,6 +81,31 @@ async def test_every_form_holds_the_figures_in_vietnamese(form: Form) -> None:
         assert str(count) in text if form == "xlsx" else f"{count:,}".replace(",", ".") in text
     for words in ("Lượt điểm cầu", "Đại biểu", "Sở Giáo dục và Đào tạo", "Ủy ban nhân dân xã Hạ Hòa"):
         assert words in text
+
+
+def test_what_was_not_checked_is_not_said_of_the_source() -> None:
+    """A month that was fetched later has no window that was checked; that says nothing of what the source tells."""
+    told = sample.report().certificates[1]
+
+    def certified(windows: int) -> str:
+        report = msgspec.structs.replace(
+            sample.report(), certificates=(msgspec.structs.replace(told, windows=windows),)
+        )
+        return next(s for s in document(report, Scope(), "en").sections if "Certificate" in s.title).paragraphs[0]
+
+    assert "was not compared with what is stored" in certified(0)
+    assert "does not tell how many" in certified(744)
+
+
+async def test_the_spreadsheet_has_the_time_to_repair_of_every_endpoint() -> None:
+    """Of those of the longest list too, not only of the worst and the best."""
+    report = sample.report()
+    book = openpyxl.load_workbook(
+        BytesIO(await make("xlsx", report, scope=Scope(), language="en", letterhead=LETTERHEAD))
+    )
+
+    heading, first, *_ = book["Every endpoint"].iter_rows(values_only=True)
+    assert first[heading.index("Mean time to repair")] == timedelta(seconds=report.endpoints[0].mean_repair or 0)
 
 
 async def test_json_is_the_report_itself() -> None:
@@ -189,6 +215,14 @@ def test_shares_are_rounded_down_to_a_hundredth_of_a_percent_once() -> None:
     assert wrong == []
     assert vietnamese.percent(rounded_down(7 / 9)) == "77,77%"
     assert vietnamese.percent(1 - 1e-13) == "99,99%"
+
+
+def test_a_change_that_is_none_has_no_sign() -> None:
+    """As many as last month is neither more nor less."""
+    vietnamese = Language("vi", ZoneInfo("Asia/Ho_Chi_Minh"))
+    assert [vietnamese.change(share) for share in (0, 0.004, -0.004, 0.01, -0.25, 11.5)] == [
+        "0%", "0%", "0%", "+1%", "−25%", "+1.150%",
+    ]  # fmt: skip
 
 
 def test_corrections_of_parts_are_told_in_words() -> None:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from conftrack.model import EndClass, Record
+from conftrack.storage.database import Connection
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection
 
 Span: TypeAlias = tuple[datetime, datetime]
 """A half-open period [since, until)."""

@@ -45,7 +45,6 @@ class Guest(Record, frozen=True):
     contact_name: str | None = None
     contact_phone: str | None = None
     excused_at: datetime | None = None
-    excused_by: str | None = None
     excused_reason: str | None = None
     #: In order of time.
     connections: tuple[Connected, ...] = ()

@@ -152,7 +152,7 @@ where t.due_at is not null;
 -- Who is expected on an invitation, with whom to call there.
 -- $1 invitation_id
 select e.code, e.name, u.code as org, u.name as org_name, u.level, e.contact_name, e.contact_phone, x.excused_at,
-  x.excused_by, x.excused_reason
+  x.excused_reason
 from conftrack.expected x
 join conftrack.endpoint e on e.endpoint_id = x.endpoint_id
 left join conftrack.org_unit u on u.org_unit_id = e.org_unit_id

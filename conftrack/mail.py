@@ -104,7 +104,7 @@ def one_line(text: str) -> str:
 
 
 class Session:
-    """A connection that is open and signed in. A session takes one mail after the other."""
+    """A connection that is open and signed in, for one mail."""
 
     def __init__(self, client: aiosmtplib.SMTP, config: MailConfig) -> None:
         self._client = client
@@ -126,11 +126,6 @@ class Session:
                 else:
                     answers[address] = _answer(said.code, said.message)
             return answers
-
-    async def withdraw(self) -> None:
-        """Gives up a mail that was offered."""
-        with _told(self._config):
-            await self._client.rset()
 
     async def deliver(self, message: bytes) -> Answer | None:
         """Hands the message over to the addresses that were taken, once. None: the server's answer never came, and

@@ -13,8 +13,7 @@ from conftrack.incidents.rollcall import MARKS, Answer, call
 from conftrack.inventory.asking import operator
 from conftrack.inventory.show import counted, visible
 from conftrack.storage import invitations, rollcall
-from conftrack.storage.database import Database
-from conftrack.storage.store import Connection
+from conftrack.storage.database import Connection, Database
 
 
 @click.group()

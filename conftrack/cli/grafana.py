@@ -16,7 +16,7 @@ from conftrack.alerts import Lang, grafana_groups
 from conftrack.cli.starting import read_config, run_to_end
 from conftrack.config import Config
 from conftrack.errors import GrafanaError
-from conftrack.inventory.asking import Consent, consent
+from conftrack.inventory.asking import Consent, agreed, consent
 from conftrack.inventory.show import counted, visible
 
 if TYPE_CHECKING:
@@ -108,11 +108,7 @@ async def sync(
         elif dry_run:
             click.echo(f"Nothing was changed (--dry-run): {counted(len(planned.changes), 'change')} to make.")
             return 0
-        elif asked is None:
-            click.echo("Nothing was changed: there is no terminal to ask on; with --yes it is done without asking.")
-            return 1
-        elif not await asked(f"Make {counted(len(planned.changes), 'change')}?"):
-            click.echo("Nothing was changed.")
+        elif not await agreed(asked, f"Make {counted(len(planned.changes), 'change')}?"):
             return 1
         for change in planned.changes:  # one by one, so that a stop comes between two of them
             await asyncio.to_thread(change.make)

@@ -15,7 +15,7 @@ from conftrack.cli.collecting import Day
 from conftrack.cli.starting import now, read_config, run_to_end
 from conftrack.config import Config, PrivacyConfig
 from conftrack.errors import ConftrackError
-from conftrack.inventory.asking import consent, operator
+from conftrack.inventory.asking import agreed, consent, operator
 from conftrack.inventory.show import counted
 from conftrack.inventory.tables import harmless
 from conftrack.sources.base import normalise_alias
@@ -118,12 +118,7 @@ def privacy_erase(path: Path | None, name: str | None, identity: str | None, yes
                 click.echo("There is nothing of this person here.")
                 return 0
             click.echo(_found(trace))
-            asked = consent(given=yes)
-            if asked is None:
-                click.echo("Nothing was erased: there is no terminal to ask on; with --yes it is done without asking.")
-                return 1
-            if not await asked("Erase this person for good?"):
-                click.echo("Nothing was erased.")
+            if not await agreed(consent(given=yes), "Erase this person for good?", done="erased"):
                 return 1
             await keeping.erase(trace, by=operator(), now=now())
             click.echo("Erased. The connections still count, as those of somebody whom nobody can name.")

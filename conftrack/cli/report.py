@@ -12,7 +12,7 @@ import click
 
 from conftrack.cli.starting import now, read_config, run_to_end
 from conftrack.errors import ConftrackError
-from conftrack.inventory.asking import consent, operator
+from conftrack.inventory.asking import agreed, consent, operator
 from conftrack.inventory.show import counted
 from conftrack.language import LOCALES
 from conftrack.report.forms import FORMS, Form, file_name, make
@@ -174,12 +174,7 @@ def close(path: Path | None, month: date, anyway: bool, yes: bool) -> None:
         )
         if running := sum(held.ended_at is None for held in found.meetings):
             click.echo(f"Not over yet: {counted(running, 'meeting')}. What comes of that later will be a correction.")
-        asked = consent(given=yes)
-        if asked is None:
-            click.echo("Nothing was closed: there is no terminal to ask on; with --yes it is done without asking.")
-            return 1
-        if not await asked("Close it for good?"):
-            click.echo("Nothing was closed.")
+        if not await agreed(consent(given=yes), "Close it for good?", done="closed"):
             return 1
         closed = await reports.freeze(found, operator())
         click.echo(f"Closed. SHA-256 of the figures: {closed.digest}")

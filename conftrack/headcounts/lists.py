@@ -14,7 +14,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from conftrack.errors import ConftrackError
-from conftrack.inventory.asking import Consent
+from conftrack.inventory.asking import Consent, agreed
 from conftrack.inventory.checks import hint
 from conftrack.inventory.headings import Row, Rows
 from conftrack.inventory.moments import aware
@@ -69,11 +69,7 @@ class Lists:
         self._say(
             f"Head counts: {new:,} new, {len(changed) - new:,} changed, {len(wanted) - len(changed):,} as they were."
         )
-        if self._consent is None:
-            self._say("Nothing was changed: there is no terminal to ask on; with --yes it is done without asking.")
-            return False
-        if not await self._consent("Do it?"):
-            self._say("Nothing was changed.")
+        if not await agreed(self._consent, "Do it?", self._say):
             return False
         names = sorted({row.place.file for row in rows.rows})
         detail = {"files": names, "new": new, "changed": len(changed) - new}

@@ -32,8 +32,8 @@ from conftrack.incidents.registration import AHEAD, Registrations, gone_since, u
 from conftrack.maintenance import Window, windows
 from conftrack.state import OpenIncident
 from conftrack.storage import maintenance
+from conftrack.storage.deriving import count_incidents
 from conftrack.storage.queries import query
-from conftrack.storage.store import count_incidents
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Unit: TypeAlias = tuple[int | None, int | None, int | None]

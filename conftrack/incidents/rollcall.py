@@ -77,13 +77,6 @@ def call(convocation: Convocation, now: datetime, *, stale_after: timedelta = ST
     )
 
 
-def state_at(
-    convocation: Convocation, guest: Guest, moment: datetime, *, stale_after: timedelta = STALE_AFTER
-) -> State:
-    """How one endpoint stood at one moment."""
-    return _View(convocation, guest, stale_after).state(moment)
-
-
 class _View:
     """One endpoint in one meeting."""
 
@@ -98,11 +91,11 @@ class _View:
         joined = self._first_there(now)
         over = self._meeting.ended_at
         last = now if over is None else min(now, over)
-        marks = tuple(self.state(self._start + mark) if self._start + mark <= last else None for mark in MARKS)
+        marks = tuple(self._state(self._start + mark) if self._start + mark <= last else None for mark in MARKS)
         failed = self._failed(now) or marks[-1] == "absent"
         return Answer(
             guest=self._guest,
-            now="present" if joined is not None and over is not None and over <= now else self.state(last),
+            now="present" if joined is not None and over is not None and over <= now else self._state(last),
             marks=marks,
             joined_at=joined,
             late_by=None if joined is None else max(joined - self._start, timedelta()),
@@ -112,7 +105,7 @@ class _View:
 
     # -- how it stands
 
-    def state(self, at: datetime) -> State:
+    def _state(self, at: datetime) -> State:
         seen = self._seen(at)
         legs = self._test_legs() if at < self._start else [leg for leg in self._up if leg.here]
         if seen and any(_up_at(leg, at) for leg in legs):

@@ -18,11 +18,24 @@ Consent = Callable[[str], Awaitable[bool]]
 def consent(*, given: bool) -> Consent | None:
     """Consent that is given already, else by asking on the terminal; None where there is none to ask on."""
     if given:
-        return _agreed
+        return _yes
     return _ask if sys.stdin.isatty() else None
 
 
-async def _agreed(question: str) -> bool:
+async def agreed(
+    asked: Consent | None, question: str, say: Callable[[str], None] = click.echo, *, done: str = "changed"
+) -> bool:
+    """Whether the operator says yes. If not, or where nobody can be asked, `say` tells that nothing was `done`."""
+    if asked is None:
+        say(f"Nothing was {done}: there is no terminal to ask on; with --yes it is done without asking.")
+        return False
+    if not await asked(question):
+        say(f"Nothing was {done}.")
+        return False
+    return True
+
+
+async def _yes(question: str) -> bool:
     return True
 
 

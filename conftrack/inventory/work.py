@@ -20,7 +20,7 @@ from conftrack.config import Config, PrivacyConfig
 from conftrack.incidents.keeper import Incidents
 from conftrack.inventory import files, show
 from conftrack.inventory import invitations as invited
-from conftrack.inventory.asking import Consent, operator
+from conftrack.inventory.asking import Consent, agreed, operator
 from conftrack.inventory.changes import changes, invitation_changes
 from conftrack.inventory.headings import Language, Rows
 from conftrack.inventory.invitations import Invited
@@ -31,10 +31,10 @@ from conftrack.inventory.tables import WrongFiles
 from conftrack.privacy import Privacy
 from conftrack.sources.base import Clock
 from conftrack.storage import inventory, invitations
-from conftrack.storage.database import Database
+from conftrack.storage.database import Connection, Database
 from conftrack.storage.inventory import Entry, Inventory, Unmatched
 from conftrack.storage.invitations import Known
-from conftrack.storage.store import USUAL, Connection, Store
+from conftrack.storage.store import USUAL, Store
 
 
 class Work:
@@ -160,11 +160,7 @@ class Work:
     async def _put_in(
         self, action: str, detail: dict[str, Any], before: Inventory, after: Inventory, called: Invited | None = None
     ) -> bool:
-        if self._consent is None:
-            self._say("Nothing was changed: there is no terminal to ask on; with --yes it is done without asking.")
-            return False
-        if not await self._consent("Do it?"):
-            self._say("Nothing was changed.")
+        if not await agreed(self._consent, "Do it?", self._say):
             return False
         entry = Entry(at=self._clock(), actor=self._actor, action=action, detail=detail)
 

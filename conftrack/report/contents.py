@@ -12,7 +12,8 @@ from conftrack.report.corrections import Corrections
 from conftrack.report.cut import cut, cut_closed
 from conftrack.report.document import Chart, Column, Document, Kind, Row, Section, Table, Value
 from conftrack.report.lists import Lists
-from conftrack.report.model import DEFINITIONS, Certificate, Closed, Report, Scope
+from conftrack.report.model import Certificate, Closed, Report, Scope
+from conftrack.report.names import DEFINITIONS
 from conftrack.report.tables import Tables, definition_of, name_of
 
 CHARTED = 12

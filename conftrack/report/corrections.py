@@ -10,8 +10,8 @@ from conftrack.incidents.causes import OWNERS
 from conftrack.language import Language
 from conftrack.report.cut import row_name, scope_name
 from conftrack.report.document import Column, Row, Section, Table, Value
-from conftrack.report.model import DEFINITIONS, Addendum, Change, Closed, Scope
-from conftrack.report.names import MEETING_KINDS, PRESENCES
+from conftrack.report.model import Addendum, Change, Closed, Scope
+from conftrack.report.names import DEFINITIONS, MEETING_KINDS, PRESENCES
 from conftrack.report.tables import hour_name, kind_of, name_of, size_names
 
 _PARTS: Mapping[str, Mapping[str, str]] = {

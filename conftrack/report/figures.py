@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from operator import attrgetter
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,13 +20,13 @@ from conftrack.incidents.causes import explain
 from conftrack.incidents.engine import Span
 from conftrack.maintenance import windows
 from conftrack.model import Record
+from conftrack.report.certificates import certificates
 from conftrack.report.model import (
     PROVENANCES,
     SIZES,
     Absence,
     Assumptions,
     Beginnings,
-    Certificate,
     Earlier,
     EndpointFigures,
     Figures,
@@ -50,6 +51,11 @@ from conftrack.storage.reports import (
 
 LEAST = timedelta(minutes=5)
 """Who is in a meeting so long, or a tenth of it, attended."""
+
+_COUNTED = (
+    "legs", "endpoint_connections", "expected", "attended", "brief", "absent", "excused", "unknown", "on_time", "late",
+    "failed_connections", "incidents", "incidents_closed",
+)  # fmt: skip
 
 Path = Callable[[str, date], tuple[str, ...]]
 """The units above an endpoint on a day, its own first."""
@@ -76,8 +82,8 @@ def summarise(facts: Facts, frame: Frame, month_before: Earlier, year_before: Ea
         month=frame.month, since=facts.since, until=facts.until, timezone=frame.timezone.key, tree=frame.tree,
         made_at=frame.made_at, is_open=frame.made_at < facts.ends_at, units=frame.units,
         figures=month.figures(), endpoints=month.endpoints(), absences=month.absences(), meetings=month.held(),
-        certificates=tuple(_certificates(facts, frame)), month_before=month_before, year_before=year_before,
-        assumptions=frame.assumptions,
+        certificates=tuple(certificates(facts, frame.sources, frame.made_at)),
+        month_before=month_before, year_before=year_before, assumptions=frame.assumptions,
     )  # fmt: skip
 
 
@@ -339,37 +345,25 @@ class _Month:
 
     def _figures(self, scope: Scope, tally: _Tally) -> Figures:
         meetings = [self._meetings[number] for number in tally.meetings]
-        counts, times = tally.counts, tally.times
         return Figures(
+            **_sums(tally),
             meetings=len(meetings),
             meetings_by_size=_parts(Counter(_size(self._sizes[meeting.meeting_id]) for meeting in meetings)),
             meetings_by_kind=_parts(Counter(_kind(meeting) for meeting in meetings)),
-            not_held=counts["not_held"],
-            legs=counts["legs"],
-            endpoint_connections=counts["endpoint_connections"],
+            not_held=tally.counts["not_held"],
             endpoints=len(tally.endpoints),
-            attendees=tally.people.total(),
             attendees_by_provenance=_parts(tally.people, PROVENANCES),
             meeting_seconds=sum(
                 (one.ended_at - one.started_at for one in meetings if one.ended_at is not None), timedelta()
             ).total_seconds(),
-            leg_seconds=_seconds(times["leg"]),
-            person_seconds=_seconds(times["person"]),
-            expected=counts["expected"], attended=counts["attended"], brief=counts["brief"], absent=counts["absent"],
-            excused=counts["excused"], unknown=counts["unknown"], on_time=counts["on_time"], late=counts["late"],
-            failed_connections=counts["failed_connections"],
-            incidents=counts["incidents"],
+            leg_seconds=_seconds(tally.times["leg"]),
             incidents_by_kind=_parts(tally.kinds),
             incidents_by_cause=_parts(tally.causes),
             incidents_by_owner=_parts(tally.owners),
-            incidents_closed=counts["incidents_closed"],
-            incident_seconds=_seconds(times["incident"]),
-            good_seconds=_seconds(times["good"]),
-            bad_seconds=_seconds(times["bad"]),
             peak_legs=_peak(tally.up),
             heat=_heat(meetings, self._frame.timezone) if scope.unit is None else (),
-            people_spared=counts["people_spared"],
-        )  # fmt: skip
+            people_spared=tally.counts["people_spared"],
+        )
 
     def endpoints(self) -> tuple[EndpointFigures, ...]:
         return tuple(
@@ -379,20 +373,18 @@ class _Month:
         )
 
     def _site(self, code: str, name: str, seats: int | None) -> EndpointFigures:
-        tally = self._sites[code]
-        counts, times, judged = tally.counts, tally.times, self._available[code]
+        tally, judged = self._sites[code], self._available[code]
         return EndpointFigures(
-            code=code, name=name, unit=next(iter(self._frame.path(code, self._last_day)), None), seats=seats,
-            endpoint_connections=counts["endpoint_connections"], legs=counts["legs"], attendees=tally.people.total(),
-            person_seconds=_seconds(times["person"]), presence_seconds=_seconds(times["presence"]),
-            expected=counts["expected"], attended=counts["attended"], brief=counts["brief"], absent=counts["absent"],
-            excused=counts["excused"], unknown=counts["unknown"], on_time=counts["on_time"], late=counts["late"],
+            **_sums(tally),
+            code=code,
+            name=name,
+            unit=next(iter(self._frame.path(code, self._last_day)), None),
+            seats=seats,
+            presence_seconds=_seconds(tally.times["presence"]),
             absence_streak=_streak(self._judged.get(code, ())),
-            failed_connections=counts["failed_connections"], incidents=counts["incidents"],
-            incidents_closed=counts["incidents_closed"], incident_seconds=_seconds(times["incident"]),
-            good_seconds=judged.good, bad_seconds=judged.in_incident, maintenance_seconds=judged.maintenance,
+            maintenance_seconds=judged.maintenance,
             unseen_seconds=judged.unknown,
-        )  # fmt: skip
+        )
 
     def absences(self) -> tuple[Absence, ...]:
         return tuple(sorted(self._absences, key=lambda one: (one.starts_at, one.endpoint, one.source or "", one.room)))
@@ -408,41 +400,16 @@ class _Month:
         )  # fmt: skip
 
 
-def _certificates(facts: Facts, frame: Frame) -> Iterator[Certificate]:
-    last = min(facts.ends_at, frame.made_at)
-    read = {one.source: one for one in facts.sources}
-    # One that is configured no more is of the months in which it was read or told of meetings.
-    told = {meeting.source for meeting in facts.meetings}
-    told |= {name for name, one in read.items() if one.seen_until is not None and one.seen_until > facts.begins_at}
-    for name in sorted({*told, *frame.sources}):
-        one = read.get(name)
-        if one is None:
-            yield Certificate(
-                source=name, polls=0, failed_polls=0, source_total=None, stored_total=None, windows=0, short_windows=0,
-                rejected=0, unseen_seconds=max(0.0, (last - facts.begins_at).total_seconds()), read_until=None,
-                ever_read=False,
-            )  # fmt: skip
-            continue
-        gaps = [(gap.since, gap.until or last) for gap in facts.unseen if gap.source == name]
-        gaps.append((facts.begins_at, facts.first_meeting or last))  # nobody looked before
-        yield Certificate(
-            source=name, polls=one.polls, failed_polls=one.failed_polls, source_total=one.source_total,
-            stored_total=one.stored_total, windows=one.windows, short_windows=one.short_windows, rejected=one.rejected,
-            unseen_seconds=_covered(gaps, facts.begins_at, last),
-            read_until=one.seen_until if one.seen_until is not None and one.seen_until < facts.ends_at else None,
-            ever_read=one.seen_until is not None,
-        )  # fmt: skip
-
-
-def _covered(spans: Iterable[Span], since: datetime, until: datetime) -> float:
-    """The seconds of [since, until) that are in any of the spans."""
-    total, reached = timedelta(), since
-    for begins, ends in sorted(spans):
-        begins, ends = max(begins, reached), min(ends, until)
-        if begins < ends:
-            total += ends - begins
-            reached = ends
-    return total.total_seconds()
+def _sums(tally: _Tally) -> dict[str, Any]:
+    """The figures that a scope and an endpoint have both, by name."""
+    times = tally.times
+    return {name: tally.counts[name] for name in _COUNTED} | {
+        "attendees": tally.people.total(),
+        "person_seconds": _seconds(times["person"]),
+        "incident_seconds": _seconds(times["incident"]),
+        "good_seconds": _seconds(times["good"]),
+        "bad_seconds": _seconds(times["bad"]),
+    }
 
 
 _MICROSECOND = timedelta(microseconds=1)

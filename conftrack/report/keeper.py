@@ -21,8 +21,9 @@ from conftrack.report.model import Addendum, Assumptions, Change, Closed, Earlie
 from conftrack.report.tree import OrgTree
 from conftrack.sources.base import Clock
 from conftrack.storage import inventory, reports
+from conftrack.storage.database import Connection
 from conftrack.storage.reports import ClosedMonth
-from conftrack.storage.store import USUAL, Connection
+from conftrack.storage.store import USUAL
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 

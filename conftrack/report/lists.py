@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from conftrack.language import Language
 from conftrack.report.document import Column, Row, Table
@@ -69,10 +70,7 @@ class Lists:
                 *self._site_columns(),
                 *figure_columns(figures, self._language, ["incident_seconds", "endpoint_connections"]),
             ),
-            rows=tuple(
-                Row(values=(one.code, one.name, self._unit(one), *(value_of(one, name) for name in figures)))
-                for one in ranked[:RANKED]
-            ),
+            rows=self._rows(ranked[:RANKED], figures),
             notes=(note,),
             empty=empty,
         )
@@ -87,10 +85,7 @@ class Lists:
             key="endpoints",
             title=self._("Every endpoint"),
             columns=(*self._site_columns(), *figure_columns(figures, self._language, details)),
-            rows=tuple(
-                Row(values=(one.code, one.name, self._unit(one), *(value_of(one, name) for name in figures)))
-                for one in self.report.endpoints
-            ),
+            rows=self._rows(self.report.endpoints, figures),
             empty=self._("There is no inventory of endpoints."),
         )
 
@@ -100,11 +95,7 @@ class Lists:
             key="never_used",
             title=self._("Endpoints that were never used"),
             columns=(*self._site_columns(), *figure_columns(figures, self._language, figures)),
-            rows=tuple(
-                Row(values=(one.code, one.name, self._unit(one), *(value_of(one, name) for name in figures)))
-                for one in self.report.endpoints
-                if not one.endpoint_connections
-            ),
+            rows=self._rows([one for one in self.report.endpoints if not one.endpoint_connections], figures),
             empty=self._("Every endpoint was used."),
         )
 
@@ -132,10 +123,7 @@ class Lists:
             key="streaks",
             title=self._("Endpoints absent several times in a row"),
             columns=(*self._site_columns(), *figure_columns(figures, self._language, ["expected", "excused"])),
-            rows=tuple(
-                Row(values=(one.code, one.name, self._unit(one), *(value_of(one, name) for name in figures)))
-                for one in often[:STREAKS_LISTED]
-            ),
+            rows=self._rows(often[:STREAKS_LISTED], figures),
             notes=(self._("The first %(listed)s of %(all)s.", listed=STREAKS_LISTED, all=len(often)),)
             if len(often) > STREAKS_LISTED else (),
             empty=self._("No endpoint was absent twice in a row."),
@@ -199,6 +187,13 @@ class Lists:
             Column(key="code", title=self._("Code"), width=5),
             Column(key="endpoint", title=self._("Endpoint"), width=8),
             Column(key="unit", title=self._("Unit"), width=8),
+        )
+
+    def _rows(self, sites: Iterable[EndpointFigures], figures: Sequence[str]) -> tuple[Row, ...]:
+        """What stands under `_site_columns` and the columns of these figures."""
+        return tuple(
+            Row(values=(one.code, one.name, self._unit(one), *(value_of(one, name) for name in figures)))
+            for one in sites
         )
 
     def _unit(self, of: EndpointFigures | Absence) -> str | None:

@@ -25,94 +25,6 @@ Presence: TypeAlias = Literal["attended", "brief", "absent", "excused", "unknown
 """What became of an endpoint that was expected. brief: it came, for less than counts as attending. unknown: nobody
 could see."""
 
-DEFINITIONS: dict[str, tuple[str, str]] = {
-    "meetings": (
-        "Meetings",
-        "Meetings that somebody came to, from the first join to the last leave. Each belongs to the day and month it "
-        "began in. Of a unit: those it was in.",
-    ),
-    "meetings_by_size": ("Meetings by size", "By how many endpoints were in the meeting, of whatever unit."),
-    "meetings_by_kind": (
-        "Meetings by kind",
-        "Planned: somebody was invited at a time. Standing: the room has a standing list. Unplanned: nobody was "
-        "invited.",
-    ),
-    "not_held": ("Meetings not held", "Planned meetings that nobody came to. They are in no other figure."),
-    "legs": (
-        "Connections",
-        "Lines that were up. An endpoint that drops and dials again makes two; recorders, streams and attempts make "
-        "none.",
-    ),
-    "endpoint_connections": (
-        "Endpoint connections",
-        "One endpoint in one meeting, however many connections it made.",
-    ),
-    "endpoints": (
-        "Endpoints",
-        "Different endpoints that were in a meeting, each once in the month, however often it came.",
-    ),
-    "attendees": (
-        "People",
-        "The people at the endpoints, once for each meeting: the site’s own count, else the camera’s, else an import, "
-        "else one for each endpoint connection.",
-    ),
-    "meeting_seconds": ("Meeting hours", "How long the meetings lasted, added up. Of a unit: the meetings it was in."),
-    "leg_seconds": ("Connection hours", "How long the connections were up, added up."),
-    "person_seconds": (
-        "Person hours",
-        "The people at each endpoint times how long the endpoint was in the meeting, gaps up to 5 minutes bridged.",
-    ),
-    "expected": ("Expected", "Endpoints invited to meetings that were held, each once a meeting."),
-    "attended": (
-        "Attended",
-        "Expected endpoints that were present for 5 minutes or a tenth of the meeting, whichever is less.",
-    ),
-    "participation": (
-        "Participation rate",
-        "Attended, of those expected whose coming could be seen. Excused ones stay in the whole.",
-    ),
-    "on_time": ("On time", "Expected endpoints that were there at the start of a planned meeting."),
-    "on_time_rate": ("On-time rate", "On time, of the expected endpoints that came to planned meetings."),
-    "late": ("Late", "Expected endpoints that came to a planned meeting after its start."),
-    "brief": ("Came briefly", "Expected endpoints that came, for less than counts as attending."),
-    "absent": ("Absent", "Expected endpoints that did not come, without an excuse."),
-    "excused": ("Excused", "Expected endpoints that did not come and gave a reason."),
-    "unknown": ("Not known", "Expected endpoints of which nobody could see whether they came."),
-    "failed_connections": (
-        "Failed connections",
-        "Attempts that never connected: no answer, unreachable, no agreement on codec, or no capacity. Busy, declined "
-        "and refused are not among them.",
-    ),
-    "incidents": (
-        "Incidents",
-        "Episodes of an endpoint failing, also of not being there 5 minutes after the start of a meeting it was "
-        "expected at, even if it came later. Those of an outage each by itself, the outage not besides.",
-    ),
-    "incidents_by_cause": ("Incidents by cause", "By how the connection ended, where one did; else by what was seen."),
-    "incidents_by_owner": (
-        "Incidents by owner",
-        "Whose fault: as an operator confirmed, else as the cause suggests.",
-    ),
-    "incident_seconds": ("Incident hours", "How long incidents that ended lasted, added up."),
-    "mean_repair": ("Mean time to repair", "Incident hours, of the incidents that ended."),
-    "availability": (
-        "Availability",
-        "The time without an incident, of the time in service hours that was neither maintenance nor unknown.",
-    ),
-    "peak_legs": ("Most connections at once", "The most that were up at the same moment."),
-    "utilisation": ("Use of the licence", "Most connections at once, of those the licence allows."),
-    "heat": ("When meetings begin", "Meetings by the hour and weekday they began in, local time."),
-    "savings": (
-        "Travel saved",
-        "People at all endpoints of each meeting but its largest, times the distance and the cost that are assumed.",
-    ),
-    "absence_streak": (
-        "Absences in a row",
-        "The most meetings in a row that an endpoint was expected at and absent from.",
-    ),
-}
-"""What every figure is called and what it counts, in English: the one place. Catalogues translate both."""
-
 
 class Part(Record, frozen=True):
     """How many of one kind."""
@@ -129,23 +41,13 @@ class Beginnings(Record, frozen=True):
     meetings: int
 
 
-class Figures(Record, frozen=True):
-    """What a month came to, of one scope. Each field is what DEFINITIONS says of its name; durations are seconds."""
+class Sums(Record, frozen=True):
+    """What a month came to, of a scope or of one endpoint. Each field is what `names.DEFINITIONS` says of its name;
+    durations are seconds."""
 
-    meetings: int = 0
-    #: Names are the least number of endpoints: "1" and SIZES.
-    meetings_by_size: tuple[Part, ...] = ()
-    #: Names are MeetingKind.
-    meetings_by_kind: tuple[Part, ...] = ()
-    not_held: int = 0
     legs: int = 0
     endpoint_connections: int = 0
-    endpoints: int = 0
     attendees: int = 0
-    #: Names are Provenance; they add up to `attendees`.
-    attendees_by_provenance: tuple[Part, ...] = ()
-    meeting_seconds: float = 0.0
-    leg_seconds: float = 0.0
     person_seconds: float = 0.0
     #: Attended, brief, absent, excused and unknown add up to it.
     expected: int = 0
@@ -158,32 +60,17 @@ class Figures(Record, frozen=True):
     late: int = 0
     failed_connections: int = 0
     incidents: int = 0
-    #: Names are IncidentKind.
-    incidents_by_kind: tuple[Part, ...] = ()
-    #: Names are EndClass, or IncidentKind where no leg's end opened it.
-    incidents_by_cause: tuple[Part, ...] = ()
-    #: Names are Owner.
-    incidents_by_owner: tuple[Part, ...] = ()
     incidents_closed: int = 0
     incident_seconds: float = 0.0
-    #: Of the endpoints of the inventory, in service hours: without and with an incident. Only of all sources together,
-    #: and of the unit that an endpoint is of at the end of the month.
+    #: In service hours: without and with an incident. Of a scope those of the endpoints of the inventory: only of all
+    #: sources together, and of the unit that an endpoint is of at the end of the month.
     good_seconds: float = 0.0
     bad_seconds: float = 0.0
-    peak_legs: int = 0
-    #: Only of a whole source, and of everything.
-    heat: tuple[Beginnings, ...] = ()
-    #: People who did not have to travel: all but those of the largest endpoint of each meeting.
-    people_spared: int = 0
 
     @property
     def participation(self) -> float | None:
         """0-1; None: nobody was expected, or nothing could be seen."""
         return _share(self.attended, self.expected - self.unknown)
-
-    @property
-    def on_time_rate(self) -> float | None:
-        return _share(self.on_time, self.on_time + self.late)
 
     @property
     def availability(self) -> float | None:
@@ -193,6 +80,37 @@ class Figures(Record, frozen=True):
     def mean_repair(self) -> float | None:
         """Seconds; None: no incident ended."""
         return _share(self.incident_seconds, self.incidents_closed)
+
+
+class Figures(Sums, frozen=True):
+    """The figures of one scope."""
+
+    meetings: int = 0
+    #: Names are the least number of endpoints: "1" and SIZES.
+    meetings_by_size: tuple[Part, ...] = ()
+    #: Names are MeetingKind.
+    meetings_by_kind: tuple[Part, ...] = ()
+    not_held: int = 0
+    endpoints: int = 0
+    #: Names are Provenance; they add up to `attendees`.
+    attendees_by_provenance: tuple[Part, ...] = ()
+    meeting_seconds: float = 0.0
+    leg_seconds: float = 0.0
+    #: Names are IncidentKind.
+    incidents_by_kind: tuple[Part, ...] = ()
+    #: Names are EndClass, or IncidentKind where no leg's end opened it.
+    incidents_by_cause: tuple[Part, ...] = ()
+    #: Names are Owner.
+    incidents_by_owner: tuple[Part, ...] = ()
+    peak_legs: int = 0
+    #: Only of a whole source, and of everything.
+    heat: tuple[Beginnings, ...] = ()
+    #: People who did not have to travel: all but those of the largest endpoint of each meeting.
+    people_spared: int = 0
+
+    @property
+    def on_time_rate(self) -> float | None:
+        return _share(self.on_time, self.on_time + self.late)
 
 
 class Unit(Record, frozen=True):
@@ -224,50 +142,20 @@ class Scoped(Record, frozen=True):
     figures: Figures
 
 
-class EndpointFigures(Record, frozen=True):
-    """What a month came to for one endpoint of the inventory; durations are seconds."""
+class EndpointFigures(Sums, frozen=True, kw_only=True):
+    """The figures of one endpoint of the inventory."""
 
     code: str
     name: str
     #: Of the tree that the report follows, at the end of the month; None: of no unit.
     unit: str | None = None
     seats: int | None = None
-    endpoint_connections: int = 0
-    legs: int = 0
-    attendees: int = 0
-    person_seconds: float = 0.0
     presence_seconds: float = 0.0
-    expected: int = 0
-    attended: int = 0
-    brief: int = 0
-    absent: int = 0
-    excused: int = 0
-    unknown: int = 0
-    on_time: int = 0
-    late: int = 0
-    #: See DEFINITIONS.
+    #: See `names.DEFINITIONS`.
     absence_streak: int = 0
-    failed_connections: int = 0
-    incidents: int = 0
-    incidents_closed: int = 0
-    incident_seconds: float = 0.0
-    #: In service hours, each second in one of them only.
-    good_seconds: float = 0.0
-    bad_seconds: float = 0.0
+    #: In service hours, besides good and bad ones; each second in one of them only.
     maintenance_seconds: float = 0.0
     unseen_seconds: float = 0.0
-
-    @property
-    def availability(self) -> float | None:
-        return _share(self.good_seconds, self.good_seconds + self.bad_seconds)
-
-    @property
-    def mean_repair(self) -> float | None:
-        return _share(self.incident_seconds, self.incidents_closed)
-
-    @property
-    def participation(self) -> float | None:
-        return _share(self.attended, self.expected - self.unknown)
 
 
 class Absence(Record, frozen=True):

@@ -11,7 +11,6 @@ from conftrack.incidents.causes import OWNERS
 from conftrack.language import Language, rounded_down
 from conftrack.report.document import Column, Kind, Row, Table, Value
 from conftrack.report.model import (
-    DEFINITIONS,
     PROVENANCES,
     SIZES,
     EndpointFigures,
@@ -20,7 +19,7 @@ from conftrack.report.model import (
     Report,
     Scope,
 )
-from conftrack.report.names import MEETING_KINDS, OTHER_FIGURES
+from conftrack.report.names import DEFINITIONS, MEETING_KINDS, OTHER_FIGURES
 
 _SHARES = ("participation", "on_time_rate", "availability", "utilisation")
 

@@ -60,10 +60,6 @@ class Province(msgspec.Struct, frozen=True, kw_only=True):
         """The endpoints of one unit, its main room first."""
         return tuple(endpoint for endpoint in self.endpoints if endpoint.org == org)
 
-    def owners(self) -> dict[str, str]:
-        """Every alias and the code of the endpoint that it belongs to."""
-        return {alias: endpoint.code for endpoint in self.endpoints for alias in endpoint.aliases}
-
 
 _DEPARTMENTS = (
     ("VPUB", "Văn phòng UBND tỉnh"), ("TINHUY", "Văn phòng Tỉnh ủy"), ("HDND", "Văn phòng Đoàn ĐBQH và HĐND tỉnh"),

@@ -29,7 +29,6 @@ class World:
     def __init__(self, seed: int = 2026, *, anchor: datetime, scale: float = 1.0) -> None:
         self.anchor = anchor
         self.province: Province = phu_tho()
-        self._owners = self.province.owners()
         self._seed = seed
         self._endpoints = {endpoint.code: endpoint for endpoint in self.province.endpoints}
         self._meetings: list[Meeting] = list(Past(seed, self.province, anchor, scale, VIETNAM).meetings())
@@ -61,8 +60,7 @@ class World:
         `inventory` says whether the reader knows which aliases belong to which endpoint; without it an endpoint is
         the alias that it showed. `since` leaves out meetings that started before it.
         """
-        owners = self._owners if inventory else None
-        return count(self.meetings(until), until=until, since=since, timezone=VIETNAM, owners=owners)
+        return count(self.meetings(until), until=until, since=since, timezone=VIETNAM, inventory=inventory)
 
     def incidents(self, until: datetime, *, since: datetime | None = None) -> list[TrueIncident]:
         """The true incidents of all meetings that had ended by `until`, of those that began at or after `since`; and of

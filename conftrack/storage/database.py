@@ -6,9 +6,10 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from conftrack.config import DatabaseConfig
 from conftrack.errors import DatabaseError
@@ -17,6 +18,8 @@ from conftrack.storage.embedded import EmbeddedPostgres
 from conftrack.storage.queries import query
 
 POOL_SIZE = 8
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 Unavailable = (
     OSError,

@@ -11,9 +11,9 @@ import asyncpg
 import msgspec
 
 from conftrack.model import Record
+from conftrack.storage.database import Connection
 from conftrack.storage.inventory import Entry, own_alias
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection
 
 
 class Sitting(Record, frozen=True, order=True):

@@ -16,8 +16,9 @@ import msgspec
 
 from conftrack.errors import ConftrackError
 from conftrack.model import Endpoint, OrgUnit, Record
+from conftrack.storage.database import Connection
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection, Store
+from conftrack.storage.store import Store
 
 _ENDPOINT = (
     "code", "name", "org", "kind", "seats", "carrier", "area", "service_hours", "contact_name", "contact_phone",

@@ -14,9 +14,9 @@ import msgspec
 
 from conftrack.errors import ConftrackError
 from conftrack.model import Record
+from conftrack.storage.database import Connection
 from conftrack.storage.inventory import Entry, InventoryError
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection
 
 Origin = Literal["file", "calendar", "source"]
 """Who told of it first. No source that is known tells who is invited, so nothing is "source" yet."""

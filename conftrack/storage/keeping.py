@@ -21,9 +21,10 @@ from conftrack.config import PrivacyConfig
 from conftrack.model import Record
 from conftrack.privacy import REMOVED, Privacy, readable, removed, without
 from conftrack.spelling import bare
+from conftrack.storage.database import Connection
 from conftrack.storage.queries import query
 from conftrack.storage.sessions import IDLE
-from conftrack.storage.store import Connection, Store
+from conftrack.storage.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -37,7 +37,6 @@ class Sent(Record, frozen=True, kw_only=True):
     state: MailState
     attempt: int
     changed_at: datetime
-    message_id: str | None
     #: What the server, or conftrack itself, said last.
     answer: str | None
 

@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from conftrack.model import Record
+from conftrack.storage.database import Connection
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection
 
 Scope: TypeAlias = Literal["endpoint", "org", "source", "carrier", "area"]
 """What maintenance is of: an endpoint, a unit and all below it, a source, a carrier, an area."""

@@ -56,7 +56,6 @@ class SiteMeeting(Row, frozen=True):
     left_at: datetime | None
     presence_seconds: float | None
     attended: bool | None
-    full_attendance: bool | None
     attendees: int | None
     provenance: Provenance | None
 
@@ -78,7 +77,6 @@ class LegRow(Row, frozen=True):
     rx_loss: float | None
     tx_loss: float | None
     jitter_seconds: float | None
-    latency_seconds: float | None
 
 
 class MeetingRow(Row, frozen=True):
@@ -87,7 +85,6 @@ class MeetingRow(Row, frozen=True):
     room: str
     title: str | None
     scheduled_start: datetime | None
-    scheduled_end: datetime | None
     started_at: datetime
     ended_at: datetime | None
     duration_seconds: float | None

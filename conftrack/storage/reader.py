@@ -48,11 +48,9 @@ class StreamStatus(msgspec.Struct, frozen=True, kw_only=True):
     stream: str | None
     cursor_at: datetime | None
     last_success_at: datetime | None
-    last_failure_at: datetime | None
     last_error: str | None
     source_total: int | None
     stored_total: int | None
-    complete_until: datetime | None
     rejected: int
 
 

@@ -10,9 +10,9 @@ import asyncpg
 
 from conftrack.model import EndClass, IncidentKind, Owner, Provenance, Record
 from conftrack.storage import maintenance
+from conftrack.storage.database import Connection
 from conftrack.storage.maintenance import Maintenance
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection
 
 
 class MeetingFact(Record, frozen=True):

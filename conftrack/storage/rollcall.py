@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from conftrack.model import EndClass, Record
+from conftrack.storage.database import Connection
 from conftrack.storage.queries import query
-from conftrack.storage.store import Connection
 
 Span: TypeAlias = tuple[datetime, datetime]
 """A half-open period [since, until)."""
@@ -45,7 +45,6 @@ class Guest(Record, frozen=True):
     contact_name: str | None = None
     contact_phone: str | None = None
     excused_at: datetime | None = None
-    excused_by: str | None = None
     excused_reason: str | None = None
     #: In order of time.
     connections: tuple[Connected, ...] = ()

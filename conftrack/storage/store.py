@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from operator import attrgetter
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
-from asyncpg.pool import PoolConnectionProxy
 
 from conftrack.config import PrivacyConfig
 from conftrack.model import LegRecord, Level, MeetingRecord, Origin, Page, Rejected
 from conftrack.privacy import Privacy, Said, nameless
 from conftrack.storage.arriving import once, storable
+from conftrack.storage.database import Connection
+from conftrack.storage.deriving import compute_usage, derive_meetings
 from conftrack.storage.queries import query
 
 _CONFERENCE = ("external_id", "room", "title", "started_at", "ended_at", "sensitive")
@@ -43,10 +44,7 @@ USUAL = PrivacyConfig()
 """What is kept of people where nothing else is configured."""
 AT_A_TIME = 500
 """Legs of which rows are made before the others have their turn: the page before, which is on its way to the server."""
-BULK = 500
-"""Meetings derived at once from which on a refresh follows a bulk load."""
 
-Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Name: TypeAlias = tuple[str, bool]
 """What a caller shows, and whether a person typed it: then it is another caller than the machine of that address."""
 
@@ -423,61 +421,15 @@ class Store:
             if not await connection.fetchval(query("count_dirty")):
                 return Refreshed(meetings=0, days=0)
             async with connection.transaction():
-                meetings = await self._derive_meetings(connection)
+                meetings = await derive_meetings(connection, self._timezone)
             async with connection.transaction():
-                days = await self._compute_usage(connection)
+                days = await compute_usage(connection)
         return Refreshed(meetings=meetings, days=days)
 
     async def derive(self, connection: Connection) -> Refreshed:
         """What `refresh` does, within the caller's transaction: it sees what follows from a change, and may undo it."""
-        meetings = await self._derive_meetings(connection)
-        return Refreshed(meetings=meetings, days=await self._compute_usage(connection))
-
-    async def _derive_meetings(self, connection: Connection) -> int:
-        await connection.execute(query("lock_meetings"))
-        await connection.execute(query("take_dirty_conference"))
-        await connection.execute("analyze work_conference")
-        await connection.execute(query("take_neighbour"))
-        await connection.execute(query("mark_days_before"))
-        await connection.execute("analyze work_conference")
-        await connection.execute(query("find_islands"))
-        await connection.execute("analyze work_conference (island, meeting_id)")  # or it takes the islands for none
-        await connection.execute(query("mark_incidents"))
-        await connection.execute(query("assign_meeting"))
-        await connection.execute(query("take_meeting"))
-        await connection.execute("analyze work_meeting")
-        await connection.execute(query("hush_meeting"))
-        await connection.execute(query("take_sitting"), self._timezone.key)
-        meetings = int(await connection.fetchval("select count(*) from work_meeting"))
-        if meetings > BULK:
-            await connection.execute(query("learn_sizes"))
-        await connection.execute(query("mark_copies"))
-        if await connection.fetchval(query("has_sensor")):
-            await connection.execute(query("sense_headcount"))
-        await connection.execute(query("place_headcount"))
-        await connection.execute(query("sum_meeting"), self._timezone.key)
-        await connection.execute(query("mark_incidents"))
-        if meetings > BULK:
-            await connection.execute("analyze conftrack.meeting")  # they have their days now
-        return meetings
-
-    @staticmethod
-    async def _compute_usage(connection: Connection) -> int:
-        await connection.execute(query("lock_usage"))
-        days = int(await connection.fetchval(query("take_dirty_day")))
-        if days:
-            await connection.execute("analyze work_day")
-            await connection.execute(query("find_overlap"))
-            await connection.execute("analyze work_day")
-            await connection.execute(query("gather_leg"))
-            await connection.execute(query("gather_leg_of_unit"))
-            await connection.execute("analyze work_leg")
-            for name in ("sum_day", "store_day", "sum_month", "store_month"):
-                await connection.execute(query(name))
-            await count_incidents(
-                connection, [row["day"] for row in await connection.fetch("select day from work_day where dirty")]
-            )
-        return days
+        meetings = await derive_meetings(connection, self._timezone)
+        return Refreshed(meetings=meetings, days=await compute_usage(connection))
 
     async def adopt_timezone(self) -> None:
         """Derives everything again when the configured time zone is not the one the days were cut in."""
@@ -528,13 +480,6 @@ async def _one(connection: Connection, name: str, *arguments: object) -> asyncpg
     if row is None:
         raise AssertionError(f"query {name} gave no row")
     return row
-
-
-async def count_incidents(connection: Connection, days: Sequence[date]) -> None:
-    """Counts the incidents of days again, for each source and unit."""
-    await connection.execute(query("lock_usage"))  # one at a time counts a day
-    await connection.execute(query("clear_incident_day"), days)
-    await connection.execute(query("count_incident_day"), days)
 
 
 def _note_person(

@@ -14,7 +14,7 @@ from conftrack import words
 from conftrack.charts import bars
 from conftrack.incidents.causes import OWNERS, explain
 from conftrack.language import LOCALES, Language
-from conftrack.report.model import DEFINITIONS
+from conftrack.report.names import DEFINITIONS
 from conftrack.web.view import View
 
 PARTS = ("freshness", "figures", "meetings", "events", "health")

@@ -134,20 +134,11 @@ told as (
   cross join summed h
 )
 select t.invitation_id, t.uid, coalesce(t.meeting_ids, '{}') as meeting_ids, s.name as source, t.room, t.its_title as title,
-  t.due_at as starts_at, t.ends_at, t.ended_at, u.seen_until,
-  coalesce(u.told_later, false) and not exists (
-    select from conftrack.unseen n
-    where (n.source_id = t.its_source_id or t.its_source_id is null)
-      and n.until > t.due_at and (t.ended_at is null or n.since <= t.ended_at)
-  ) as told_later,
+  t.due_at as starts_at, t.ends_at, t.ended_at, u.seen_until, u.told_later,
   b.sinces, b.untils
 from told t
 left join conftrack.source s on s.source_id = t.its_source_id
-left join lateral (
-  select min(v.seen_until) as seen_until, bool_and(v.told_later) as told_later
-  from conftrack.seen_until v
-  where v.source_id = t.its_source_id or t.its_source_id is null
-) u on true
+cross join lateral conftrack.sight(t.its_source_id, t.due_at, t.ended_at) u
 cross join lateral (
   select coalesce(array_agg(b.since order by b.since), '{}') as sinces,
     coalesce(array_agg(b.until order by b.since), '{}') as untils
@@ -161,7 +152,7 @@ where t.due_at is not null;
 -- Who is expected on an invitation, with whom to call there.
 -- $1 invitation_id
 select e.code, e.name, u.code as org, u.name as org_name, u.level, e.contact_name, e.contact_phone, x.excused_at,
-  x.excused_by, x.excused_reason
+  x.excused_reason
 from conftrack.expected x
 join conftrack.endpoint e on e.endpoint_id = x.endpoint_id
 left join conftrack.org_unit u on u.org_unit_id = e.org_unit_id

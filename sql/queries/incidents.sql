@@ -92,17 +92,12 @@ join conftrack.invitation i on i.invitation_id = x.invitation_id
 where i.starts_at is not null;
 
 -- name: list_gathering
--- The meetings among these that people came to, with when they were seen; what has ended was seen to its end. told_later:
--- and nothing of it was lost.
+-- The meetings among these that people came to, with when they were seen; what has ended was seen to its end.
 -- $1 meeting_ids
 select m.meeting_id, m.source_id, m.started_at, m.ended_at, m.day,
-  coalesce(h.seen_until, m.ended_at) as seen_until,
-  coalesce(h.told_later, false) and not exists (
-    select from conftrack.unseen u
-    where u.source_id = m.source_id and u.until > m.started_at and (m.ended_at is null or u.since <= m.ended_at)
-  ) as told_later
+  coalesce(h.seen_until, m.ended_at) as seen_until, h.told_later
 from conftrack.meeting m
-left join conftrack.seen_until h on h.source_id = m.source_id
+cross join lateral conftrack.sight(m.source_id, m.started_at, m.ended_at) h
 where m.meeting_id = any($1::bigint[]) and m.started_at is not null
 order by m.meeting_id;
 
@@ -226,19 +221,10 @@ group by c.meeting_id, e.endpoint_id, k.endpoint_id, u.code, v.orgs;
 select i.invitation_id, coalesce(i.source_id, min(m.source_id)) as source_id, i.starts_at, (i.starts_at at time zone $2)::date as day, min(m.meeting_id) as meeting_id,
   coalesce(i.ends_at, i.starts_at + interval '4 hours') as until,
   case when count(*) filter (where m.ended_at is null) = 0 then max(m.ended_at) end as ended_at,
-  h.seen_until,
-  coalesce(h.told_later, false) and not exists (
-    select from conftrack.unseen u
-    where (i.source_id is null or u.source_id = i.source_id)
-      and u.until > i.starts_at and u.since < coalesce(i.ends_at, i.starts_at + interval '4 hours')
-  ) as told_later
+  h.seen_until, h.told_later
 from conftrack.invitation i
 left join conftrack.meeting m on m.invitation_id = i.invitation_id and m.started_at is not null
-left join lateral (
-  select min(s.seen_until) as seen_until, bool_and(s.told_later) as told_later
-  from conftrack.seen_until s
-  where i.source_id is null or s.source_id = i.source_id
-) h on true
+cross join lateral conftrack.sight(i.source_id, i.starts_at, coalesce(i.ends_at, i.starts_at + interval '4 hours')) h
 where i.invitation_id = any($1::bigint[]) and i.starts_at is not null
 group by i.invitation_id, h.seen_until, h.told_later
 order by i.invitation_id;

@@ -110,7 +110,7 @@ order by month, list, edition;
 
 -- name: list_mail
 -- $1 month, or null: all
-select month, list, edition, address, state, attempt, changed_at, message_id, answer
+select month, list, edition, address, state, attempt, changed_at, answer
 from conftrack.report_mail
 where $1::date is null or month = $1
 order by month desc, list, edition, address;

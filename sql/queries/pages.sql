@@ -47,10 +47,10 @@ where e.code = $1 and l.excluded is null and not l.copy and m.started_at is not 
 -- One endpoint's presence in each of these meetings, the newest first; joined_at null: it only tried.
 -- $1 code  $2 meeting_ids
 select m.meeting_id, m.source, m.room, m.title, m.started_at, m.ended_at, c.joined_at, c.left_at, c.presence_seconds,
-  c.attended, c.full_attendance, c.attendees, c.provenance
+  c.attended, c.attendees, c.provenance
 from conftrack.meetings m
 left join (
-  select meeting_id, joined_at, left_at, presence_seconds, attended, full_attendance, attendees, provenance
+  select meeting_id, joined_at, left_at, presence_seconds, attended, attendees, provenance
   from conftrack.endpoint_connections
   where meeting_id = any($2::bigint[]) and endpoint = $1
 ) c on c.meeting_id = m.meeting_id
@@ -61,7 +61,7 @@ order by m.started_at desc, m.meeting_id;
 -- Connections of people and their attempts in these meetings, in the order in which they began.
 -- $1 meeting_ids  $2 code of an endpoint, or null: of all
 select v.leg_id, v.meeting_id, v.endpoint, v.identity, e.name, v.protocol, v.direction, v.joined_at, v.left_at, v.end_class,
-  v.end_reason, v.rx_bitrate, v.tx_bitrate, v.rx_loss, v.tx_loss, v.jitter_seconds, v.latency_seconds
+  v.end_reason, v.rx_bitrate, v.tx_bitrate, v.rx_loss, v.tx_loss, v.jitter_seconds
 from conftrack.legs v
 left join conftrack.endpoint e on e.code = v.endpoint
 where v.leg_id in (
@@ -75,7 +75,7 @@ order by coalesce(v.joined_at, v.left_at), v.leg_id;
 
 -- name: find_meeting
 -- $1 meeting_id
-select meeting_id, source, room, title, scheduled_start, scheduled_end, started_at, ended_at, duration_seconds,
+select meeting_id, source, room, title, scheduled_start, started_at, ended_at, duration_seconds,
   endpoint_count, leg_count, attendees
 from conftrack.meetings
 where meeting_id = $1;

@@ -120,8 +120,7 @@ where e.retired_on is null
 order by e.code;
 
 -- name: list_status
-select source, kind, stream, cursor_at, last_success_at, last_failure_at, last_error, source_total, stored_total,
-  complete_until, rejected
+select source, kind, stream, cursor_at, last_success_at, last_error, source_total, stored_total, rejected
 from conftrack.source_status
 order by source, stream;
 

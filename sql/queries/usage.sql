@@ -187,28 +187,27 @@ select day, source_id, org_unit_id, sum(meetings), sum(endpoints), sum(endpoint_
 from part
 group by day, source_id, org_unit_id;
 
+-- name: add_all_sources
+-- With one source, "all sources" is that source.
+insert into work_figure
+select period, null, org_unit_id, meetings, endpoints, endpoint_connections, legs, attendees, meeting_seconds, leg_seconds,
+  peak_legs, failed_connections
+from work_figure
+where (select count(*) from conftrack.source) = 1;
+
 -- name: store_day
-with figure as (
-  select * from work_figure
-  union all
-  -- With one source, "all sources" is that source.
-  select period, null, org_unit_id, meetings, endpoints, endpoint_connections, legs, attendees, meeting_seconds,
-    leg_seconds, peak_legs, failed_connections
-  from work_figure
-  where (select count(*) from conftrack.source) = 1
-),
-gone as (
+with gone as (
   delete from conftrack.usage_day u
   where u.period in (select day from work_day where dirty)
     and not exists (
-      select from figure f
+      select from work_figure f
       where (f.period, coalesce(f.source_id, 0), coalesce(f.org_unit_id, 0))
           = (u.period, coalesce(u.source_id, 0), coalesce(u.org_unit_id, 0))
     )
 ),
 stored as (
   insert into conftrack.usage_day as u
-  select * from figure
+  select * from work_figure
   on conflict (period, source_id, org_unit_id) do update
   set meetings = excluded.meetings, endpoints = excluded.endpoints,
       endpoint_connections = excluded.endpoint_connections, legs = excluded.legs, attendees = excluded.attendees,
@@ -284,27 +283,18 @@ left join peak p
  and coalesce(p.org_unit_id, 0) = coalesce(t.org_unit_id, 0);
 
 -- name: store_month
-with figure as (
-  select * from work_figure
-  union all
-  -- With one source, "all sources" is that source.
-  select period, null, org_unit_id, meetings, endpoints, endpoint_connections, legs, attendees, meeting_seconds,
-    leg_seconds, peak_legs, failed_connections
-  from work_figure
-  where (select count(*) from conftrack.source) = 1
-),
-gone as (
+with gone as (
   delete from conftrack.usage_month u
   where u.period in (select month from work_day)
     and not exists (
-      select from figure f
+      select from work_figure f
       where (f.period, coalesce(f.source_id, 0), coalesce(f.org_unit_id, 0))
           = (u.period, coalesce(u.source_id, 0), coalesce(u.org_unit_id, 0))
     )
 ),
 stored as (
   insert into conftrack.usage_month as u
-  select * from figure
+  select * from work_figure
   on conflict (period, source_id, org_unit_id) do update
   set meetings = excluded.meetings, endpoints = excluded.endpoints,
       endpoint_connections = excluded.endpoint_connections, legs = excluded.legs, attendees = excluded.attendees,

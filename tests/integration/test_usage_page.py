@@ -15,8 +15,9 @@ from conftrack.charts import bars
 from conftrack.model import Headcount, LegRecord, MeetingRecord, Origin, Page
 from conftrack.state import SourceState, State
 from conftrack.storage.database import Database
+from conftrack.storage.deriving import count_incidents
 from conftrack.storage.queries import query
-from conftrack.storage.store import Store, count_incidents
+from conftrack.storage.store import Store
 from tests.integration.test_web_login import visiting
 from tests.province import NASTY, NOW, ZONE, Province, a_morning, alias, some_incidents
 

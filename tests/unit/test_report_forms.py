@@ -32,7 +32,6 @@ from conftrack.report.forms import FORMS, Form, make
 from conftrack.report.forms.docx import write_template
 from conftrack.report.forms.layout import PRINTED_CELLS, FormError, for_paper
 from conftrack.report.model import (
-    DEFINITIONS,
     Absence,
     Certificate,
     Change,
@@ -43,7 +42,7 @@ from conftrack.report.model import (
     Report,
     Scope,
 )
-from conftrack.report.names import OTHER_FIGURES
+from conftrack.report.names import DEFINITIONS, OTHER_FIGURES
 from tests import report_sample as sample
 
 LETTERHEAD = ReportConfig(authority="UBND TỈNH PHÚ THỌ", issuer="SỞ Y TẾ & <GIÁO DỤC>", place="Phú Thọ")

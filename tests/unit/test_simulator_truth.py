@@ -149,7 +149,8 @@ def test_two_aliases_of_one_endpoint_are_one_only_with_an_inventory() -> None:
     """Without it they are two, each with its own head count."""
     endpoint = World.staged([], anchor=ANCHOR).province.endpoints[0]
     one, other = endpoint.aliases[:2]
-    meeting = _meeting([_leg(one, 0, 60), _leg(other, 5, 60)], heads=(_heads(one, 40),))
+    legs = [_leg(one, 0, 60, endpoint=endpoint.code), _leg(other, 5, 60, endpoint=endpoint.code)]
+    meeting = _meeting(legs, heads=(_heads(one, 40),))
     without, with_it = _total(meeting), _total(meeting, inventory=True)
 
     assert (without.endpoints, without.endpoint_connections, without.attendees) == (2, 2, 41)

@@ -133,11 +133,12 @@ async def test_gateway_records_share_the_room_of_their_base_name() -> None:
         ("Giao ban:20260302", "Giao ban:20260302"),
         ("UBND tỉnh: họp dân", "UBND tỉnh: họp dân"),
         ("a:facade", "a:facade"),
+        ("Ho\u0323p:1a2b3c4d", "Họp"),
         ("", ""),
     ],
 )
 def test_only_an_instance_number_is_cut_off_a_name(name: str, room: str) -> None:
-    """A room may have a colon, a time or a date in its name."""
+    """A room may have a colon, a time or a date in its name; how its accents are encoded is no other room."""
     assert room_of(name) == room
 
 

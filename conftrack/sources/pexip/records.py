@@ -6,6 +6,7 @@ Times without a zone are UTC (docs.pexip.com, "Management history API": all date
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -130,7 +131,9 @@ def live_leg(row: LiveParticipant, meetings: Mapping[str, str]) -> LegRecord:
 
 @lru_cache(maxsize=8192)
 def room_of(name: str) -> str:
-    """The name that all records of one conference share: without the instance a distributed call adds."""
+    """The name that all records of one conference share: without the instance a distributed call adds, and with its
+    accents encoded in one way, as the inventory has them."""
+    name = unicodedata.normalize("NFC", name)
     return _INSTANCE.sub("", name) or name
 
 

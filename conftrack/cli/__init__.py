@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -63,6 +64,8 @@ for command in (send, mails):
 
 
 def main() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a locale without Vietnamese is no failure
     try:
         cli()
     except ConftrackError as error:

@@ -141,6 +141,10 @@ _NO_QUALITY = Quality()
 
 
 def _utc(time: datetime) -> datetime:
+    # Clocks that were not set say 1970, and fillers such as 0001 or 9999 stand for no time: one such row would make a
+    # meeting of ages, and the rollups of every day in it.
+    if not 2000 <= time.year < 2100:
+        raise msgspec.ValidationError(f"Holds a time of the year {time.year}")
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

@@ -195,7 +195,19 @@ def summarise(results: Sequence[Result], as_json: bool) -> None:
         ]  # fmt: skip
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table("source", "stream", "inserted", "updated", "unchanged", "rejected", "seconds", "", box=None)
+    table = Table(
+        "source",
+        "stream",
+        "inserted",
+        "updated",
+        "unchanged",
+        "rejected",
+        "seconds",
+        "",
+        box=None,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for column in table.columns[2:7]:
         column.justify = "right"
     for r in results:

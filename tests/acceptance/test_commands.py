@@ -243,6 +243,44 @@ def test_a_wrong_key_and_a_dead_database_are_told(config: Path, tmp_path: Path) 
     assert "Traceback" not in first.stderr + second.stderr
 
 
+def test_where_nothing_can_be_written_is_told(tmp_path: Path, empty_dsn: str) -> None:
+    """A full disk, and a folder that cannot be one: a sentence with the place, code 1."""
+    empty = tmp_path / "empty.toml"
+    empty.write_text(f'[database]\ndsn = "{empty_dsn}"\n')
+    with Path("/dev/full").open("w") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "conftrack", "--config", str(empty), "db", "dsn"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    drawn = conftrack(empty, "alerts", "render", str(empty / "rules.yml"))
+
+    assert (told.returncode, told.stderr) == (1, "conftrack: No space left on device\n")
+    assert (drawn.returncode, "Traceback" in drawn.stderr, str(empty) in drawn.stderr) == (1, False, True)
+
+
+async def test_a_full_disk_of_the_database_is_told(config: Path, dsn: str) -> None:
+    """What Postgres cannot write is a sentence, code 1, and a `collect` once there is room reads everything."""
+    session = await asyncpg.connect(dsn)
+    await session.execute("""
+        create function full_disk() returns trigger language plpgsql as $$
+        begin
+          raise 'could not extend file "base/5/16565": No space left on device' using errcode = 'disk_full';
+        end $$;
+        create trigger full_disk before insert on conftrack.leg for each row execute function full_disk();
+    """)
+    full = conftrack(config, "collect", "--json")
+    await session.execute("drop trigger full_disk on conftrack.leg")
+    await session.close()
+    after = json.loads(conftrack(config, "collect", "--json").stdout)
+
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].endswith(
+        'the database failed: could not extend file "base/5/16565": No space left on device'
+    )
+    assert "Traceback" not in full.stderr
+    assert sum(r["inserted"] for r in after) > 500
+
+
 def test_db_status_and_migrate(tmp_path: Path, empty_dsn: str) -> None:
     """`db status` is 1 on an empty database and 0 after `db migrate`, which says what it applied, once."""
     empty = tmp_path / "empty.toml"

@@ -59,9 +59,9 @@ async def examine(
 def show(checks: list[Check], console: Console) -> None:
     for check in checks:
         console.print(f"{_SIGNS[check.state]} {check.name}: ", end="")
-        console.print(check.found, markup=False, highlight=False)
+        console.print(check.found, markup=False, highlight=False, soft_wrap=True)
         if check.remedy is not None:
-            console.print(f"      → {check.remedy}", markup=False, highlight=False)
+            console.print(f"      → {check.remedy}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _configuration(config: Config) -> Check:

@@ -9,17 +9,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def conftrack(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def conftrack(
+    config: Path, *arguments: str, environ: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     """A command, to its end."""
     return subprocess.run(
         [sys.executable, "-m", "conftrack", "--config", str(config), *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False, env=os.environ | environ,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from conftrack.cli.privacy import privacy
 from conftrack.cli.report import report
 from conftrack.cli.users import user
 from conftrack.errors import ConftrackError
+from conftrack.storage.database import Unavailable
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Start here: conftrack demo")
@@ -63,8 +65,19 @@ for command in (send, mails):
 
 
 def main() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a locale without Vietnamese is no failure
     try:
         cli()
     except ConftrackError as error:
         click.echo(f"conftrack: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+    except Unavailable as error:  # a full disk, a folder that is none or not ours, a database that goes away
+        logging.getLogger("conftrack").debug("what failed:", exc_info=True)
+        said = str(error).partition("\n")[0] or type(error).__name__  # Postgres' details hold values of rows
+        if not isinstance(error, OSError):
+            said = f"the database failed: {said}"
+        elif error.strerror:
+            said = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        click.echo(f"conftrack: {said}", err=True)
+        raise SystemExit(1) from None

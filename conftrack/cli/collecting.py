@@ -45,7 +45,7 @@ def run(path: Path | None) -> None:
             await serve(config, database, kinds(), clock=now)
         return 0
 
-    run_to_end(work())
+    run_to_end(work(), until_stopped=True)
 
 
 @click.command()
@@ -195,10 +195,23 @@ def summarise(results: Sequence[Result], as_json: bool) -> None:
         ]  # fmt: skip
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table("source", "stream", "inserted", "updated", "unchanged", "rejected", "seconds", "")
+    table = Table(
+        "source",
+        "stream",
+        "inserted",
+        "updated",
+        "unchanged",
+        "rejected",
+        "seconds",
+        "",
+        box=None,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for column in table.columns[2:7]:
         column.justify = "right"
     for r in results:
         counts = (r.outcome.inserted, r.outcome.updated, r.outcome.unchanged, r.outcome.rejected)
-        table.add_row(r.source, r.stream, *(f"{n:,}" for n in counts), f"{r.seconds:.1f}", r.error or "complete")
-    Console().print(table)
+        ended = "failed" if r.error else "complete"  # why it failed is in the log
+        table.add_row(r.source, r.stream, *(f"{n:,}" for n in counts), f"{r.seconds:.1f}", ended)
+    Console(markup=False).print(table)

@@ -128,7 +128,7 @@ def rejected_list(path: Path | None, name: str | None, as_json: bool) -> None:
                 str(record.rejected_id), record.source, record.stream, record.external_id or "?",
                 record.first_seen_at.astimezone(config.timezone).strftime("%Y-%m-%d %H:%M"), record.error,
             )  # fmt: skip
-        Console().print(table if records else "nothing was rejected")
+        Console(markup=False).print(table if records else "nothing was rejected")
         return 0
 
     run_to_end(work())

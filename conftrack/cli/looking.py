@@ -23,7 +23,8 @@ from conftrack.sources import kinds
 def doctor_command(path: Path | None, as_json: bool) -> None:
     """Looks at everything, and says what to do.
 
-    Configuration, disk, database, clock, schema, every stream and source, metrics. Exit code 1 if something is bad.
+    Configuration, disk, database, clock, schema, every stream and source, metrics. Exit code 1 if something is bad,
+    2 if it is the configuration.
     """
     try:
         config: Config | None = read_config(path)
@@ -37,7 +38,7 @@ def doctor_command(path: Path | None, as_json: bool) -> None:
             click.echo(json.dumps([msgspec.to_builtins(check) for check in checks], ensure_ascii=False))
         else:
             doctor.show(checks, Console())
-        return int(any(check.state == "bad" for check in checks))
+        return 2 if config is None else int(any(check.state == "bad" for check in checks))
 
     run_to_end(work())
 
@@ -57,6 +58,5 @@ def demo_command(
     Embedded Postgres, a simulated Pexip over HTTP, the collector, the pages and the metrics: a year of history and a
     summary beside the simulated world's truth, then live meetings at localhost. The next start goes on from there.
     """
-    run_to_end(
-        Demo(data_dir, listen=listen, faults=faults, fresh=fresh, clock=now).run(exit_after=exit_after, as_json=as_json)
-    )
+    demo = Demo(data_dir, listen=listen, faults=faults, fresh=fresh, clock=now)
+    run_to_end(demo.run(exit_after=exit_after, as_json=as_json), until_stopped=not exit_after)

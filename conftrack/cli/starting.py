@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from conftrack.config import Config, load
+from conftrack.errors import ConftrackError
 from conftrack.sources import kinds
 
 logger = logging.getLogger("conftrack")
@@ -28,8 +29,9 @@ def read_config(path: Path | None) -> Config:
     return config
 
 
-def run_to_end(work: Coroutine[Any, Any, int]) -> NoReturn:
-    """Runs until it is done or told to stop (SIGINT, SIGTERM); a stop is a clean end, not a failure."""
+def run_to_end(work: Coroutine[Any, Any, int], *, until_stopped: bool = False) -> NoReturn:
+    """Runs until it is done or told to stop (SIGINT, SIGTERM). To be stopped is how `until_stopped` ends; anything else
+    was not done then, and failed: no script goes on as if it were."""
 
     async def guarded() -> int:
         task = asyncio.current_task()
@@ -47,8 +49,10 @@ def run_to_end(work: Coroutine[Any, Any, int]) -> NoReturn:
         try:
             return await work
         except asyncio.CancelledError:
-            if stopping:
+            if not stopping:
+                raise
+            if until_stopped:
                 return 0
-            raise
+            raise ConftrackError("stopped before it was done") from None
 
     raise SystemExit(asyncio.run(guarded()))

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from platformdirs import user_data_path
 
-from conftrack.config.checks import plain_name, readable_file
+from conftrack.config.checks import certificates, plain_name
 from conftrack.config.mail import MailConfig, read_mail
 from conftrack.config.reading import Reading, Secret, Where, fields
 from conftrack.config.report import MailingList, ReportConfig, read_report
@@ -62,7 +62,8 @@ def _web_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not re.search(r"\s", url)
-    except ValueError:  # a port that is no number, an unclosed [
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # a port that is no number, an unclosed [, a name that no host can have
         whole = False
     if not whole:
         raise ValueError("an address that starts with https:// or http:// and names a host")
@@ -162,7 +163,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
     #: For one request.
     timeout: Annotated[timedelta, _some_time] = timedelta(seconds=30)
     #: Certificate authorities to trust instead of the system's.
-    ca_file: Annotated[Path, readable_file] | None = None
+    ca_file: Annotated[Path, certificates] | None = None
     #: What a pushing system must present (HTTP Basic).
     push_username: str | None = None
     push_password: Secret | None = None
@@ -240,7 +241,7 @@ class GrafanaConfig(msgspec.Struct, frozen=True, kw_only=True):
     #: Of a service account with the role Admin.
     token: Annotated[Secret, _bearer] | None = None
     #: Certificate authorities to trust instead of the system's.
-    ca_file: Annotated[Path, readable_file] | None = None
+    ca_file: Annotated[Path, certificates] | None = None
     #: What the folder of the dashboards is called.
     folder: Annotated[str, msgspec.Meta(min_length=1)] = "conftrack"
     #: Where Grafana, not conftrack, reaches the two that dashboards read from.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from pathlib import Path
 
 
@@ -15,3 +16,11 @@ def plain_name(name: str) -> None:
 def readable_file(path: Path) -> None:
     if not os.access(path, os.R_OK) or not path.is_file():
         raise ValueError("a file that can be read")
+
+
+def certificates(path: Path) -> None:
+    readable_file(path)
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise ValueError("a file of certificates in PEM") from None

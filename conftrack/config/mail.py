@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from conftrack.config.checks import readable_file
+from conftrack.config.checks import certificates
 from conftrack.config.reading import Reading, Secret, fields
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -38,7 +38,7 @@ class MailConfig(msgspec.Struct, frozen=True, kw_only=True):
     username: str | None = None
     password: Secret | None = None
     #: Certificate authorities to trust instead of the system's.
-    ca_file: Annotated[Path, readable_file] | None = None
+    ca_file: Annotated[Path, certificates] | None = None
     #: Who the mails are from.
     sender: Annotated[str, _sender] | None = None
 

@@ -321,7 +321,7 @@ def _secret(value: Any) -> Secret:
 
 def _secret_in(path: Path) -> Secret:
     try:
-        text = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        text = path.read_text(encoding="utf-8-sig").removesuffix("\n").removesuffix("\r")
     except OSError as exc:
         raise ValueError(f"a file that can be read, not {_show(str(path))}: {exc.strerror}") from exc
     except UnicodeDecodeError:
@@ -346,17 +346,22 @@ def _timezone(value: Any) -> ZoneInfo:
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?")
 _UNITS = ("days", "hours", "minutes", "seconds", "milliseconds")
+_LONGEST = timedelta(days=36525)  # a century: beyond that a moment may fall out of the calendar
 
 
 def _duration(value: Any) -> timedelta:
     try:
         if isinstance(value, str) and (found := _DURATION.fullmatch(value)) and value:
-            return timedelta(**{unit: float(n) for unit, n in zip(_UNITS, found.groups(), strict=True) if n})
-        if not isinstance(value, bool) and (seconds := float(value)) >= 0:
-            return timedelta(seconds=seconds)
+            span = timedelta(**{unit: float(n) for unit, n in zip(_UNITS, found.groups(), strict=True) if n})
+        else:
+            span = timedelta(seconds=-1 if isinstance(value, bool) else float(value))
     except (TypeError, ValueError, OverflowError):
-        pass
-    raise ValueError(f'a duration such as "10s", "5m", "1h30m", "250ms" or a number of seconds, not {_show(value)}')
+        span = timedelta(seconds=-1)
+    if span < timedelta():
+        raise ValueError(f'a duration such as "10s", "5m", "1h30m", "250ms" or a number of seconds, not {_show(value)}')
+    if span > _LONGEST:
+        raise ValueError(f"a duration of at most 100 years, not {_show(value)}")
+    return span
 
 
 _READERS: dict[Any, Callable[[Any], Any]] = {

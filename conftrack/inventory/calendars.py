@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -156,7 +157,7 @@ def _said(one: Any, name: str) -> str:
 
 def _clean(text: str) -> str:
     """On one line, without what cannot be seen."""
-    plain = " ".join(text.split())
+    plain = unicodedata.normalize("NFC", " ".join(text.split()))
     plain = "".join(char for char in plain if not hidden_character(char))
     return plain.encode()[:LONGEST].decode(errors="ignore")
 

@@ -173,7 +173,7 @@ def _delimiter(lines: Iterable[str]) -> str:
 def _text_cell(text: str) -> Cell:
     if _MADE_HARMLESS.match(text):
         text = text[1:]
-    text = " ".join(text.split())
+    text = unicodedata.normalize("NFC", " ".join(text.split()))
     if hidden := hidden_character(text):
         return Cell(problem=f"holds the invisible character {hidden}: type the cell again")
     if len(text.encode()) > LONGEST:

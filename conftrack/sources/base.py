@@ -7,6 +7,7 @@ Nothing here, and no source, knows the database.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -92,14 +93,17 @@ _PORT = re.compile(r"^(?P<host>\[[^\]]+\]|[^:@]*(?:@[^:]*)?):\d{1,5}$")
 
 @lru_cache(maxsize=65_536)
 def normalise_alias(alias: str) -> str | None:
-    """One spelling for one address: scheme, parameters, port, trailing dot, blanks and case do not matter.
+    r"""One spelling for one address: scheme, parameters, port, trailing dot, blanks, case and the encoding of accents
+    do not matter.
 
     >>> normalise_alias("SIP:Xa-A@VC.Tinh.Example:5061;transport=tls")
     'xa-a@vc.tinh.example'
+    >>> normalise_alias("Ho\u0323p") == normalise_alias("H\u1ecdp")
+    True
     >>> normalise_alias("tel:+84 210 384 6647")
     '+842103846647'
     """
-    text = " ".join(alias.split()).casefold()
+    text = unicodedata.normalize("NFC", " ".join(alias.split()).casefold())
     scheme = _SCHEME.match(text)
     if scheme:
         text = text[scheme.end() :]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -64,6 +64,7 @@ class Database:
                 min_size=1,
                 max_size=POOL_SIZE,
                 init=_prepare if self._check else None,
+                connect=self._connect,
                 server_settings=_settings(),
             )
         except BaseException as error:
@@ -83,7 +84,17 @@ class Database:
 
     async def connect(self) -> asyncpg.Connection:
         """A session of its own, outside the pool: for locks that last as long as it."""
-        return await asyncpg.connect(self.dsn, server_settings=_settings())
+        return await self._connect(self.dsn, server_settings=_settings())
+
+    async def _connect(self, *where: Any, **options: Any) -> asyncpg.Connection:
+        """Every session is opened here: an embedded server that was killed is brought back by the next one."""
+        try:
+            return await asyncpg.connect(*where, **options)
+        except OSError:
+            if self._embedded is None:
+                raise
+        await asyncio.to_thread(self._embedded.start)
+        return await asyncpg.connect(*where, **options)
 
     async def _make_ready(self) -> None:
         connection = await asyncpg.connect(self.dsn, server_settings=_settings())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -167,6 +170,44 @@ def test_doctor_finds_all_well_and_says_what_is_not(config: Path, tmp_path: Path
     assert "not-" not in ill.stdout + ill.stderr
 
 
+def test_a_wrong_password_is_told_whole_by_collect_and_doctor(config: Path, tmp_path: Path) -> None:
+    """The summary says which streams failed, the log why, in words that a terminal's markup takes nothing from; also
+    where the locale knows no Vietnamese."""
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(config.read_text().replace('password = "', 'password = "not-'))
+    latin = {"PYTHONIOENCODING": "latin-1"}
+
+    collected, looked = conftrack(wrong, "collect"), conftrack(wrong, "doctor", environ=latin)
+
+    assert (collected.returncode, looked.returncode) == (1, 1)
+    assert [line.split()[-1] for line in collected.stdout.splitlines()[1:]] == ["failed"] * 4
+    assert "pexip-main" in collected.stdout
+    assert "check username and password in [[sources]] pexip-main" in collected.stderr
+    assert "check username and password in [[sources]] pexip-main" in looked.stdout
+    assert "Traceback" not in collected.stderr + looked.stderr
+
+
+def test_what_was_stopped_was_not_done(config: Path, tmp_path: Path) -> None:
+    """A script must not go on after a `backfill` that somebody stopped: exit code 1, and it says so."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = tmp_path / "silent.toml"
+        port = mute.getsockname()[1]
+        silent.write_text(re.sub('url = ".*"', f'url = "http://127.0.0.1:{port}"', config.read_text()))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "conftrack", "--config", str(silent), "backfill", "--from", "2026-09-01", "--to",
+             "2026-09-30"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        mute.settimeout(60)
+        asked, _ = mute.accept()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+        asked.close()
+
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == "conftrack: stopped before it was done"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -192,13 +233,52 @@ def test_a_wrong_key_and_a_dead_database_are_told(config: Path, tmp_path: Path) 
     away = tmp_path / "away.toml"
     away.write_text('[database]\ndsn = "postgresql://nobody@127.0.0.1:1/none"\n')
 
-    first, second = conftrack(misspelt, "run"), conftrack(away, "db", "status")
+    first, second, third = conftrack(misspelt, "run"), conftrack(away, "db", "status"), conftrack(misspelt, "doctor")
 
-    assert (first.returncode, second.returncode) == (2, 1)
+    assert (first.returncode, second.returncode, third.returncode) == (2, 1, 2)
+    assert "misspelt.toml:12" in third.stdout
     assert "live_interval" in first.stderr
     assert "misspelt.toml:12" in first.stderr
     assert "database" in second.stderr
     assert "Traceback" not in first.stderr + second.stderr
+
+
+def test_where_nothing_can_be_written_is_told(tmp_path: Path, empty_dsn: str) -> None:
+    """A full disk, and a folder that cannot be one: a sentence with the place, code 1."""
+    empty = tmp_path / "empty.toml"
+    empty.write_text(f'[database]\ndsn = "{empty_dsn}"\n')
+    with Path("/dev/full").open("w") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "conftrack", "--config", str(empty), "db", "dsn"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    drawn = conftrack(empty, "alerts", "render", str(empty / "rules.yml"))
+
+    assert (told.returncode, told.stderr) == (1, "conftrack: No space left on device\n")
+    assert (drawn.returncode, "Traceback" in drawn.stderr, str(empty) in drawn.stderr) == (1, False, True)
+
+
+async def test_a_full_disk_of_the_database_is_told(config: Path, dsn: str) -> None:
+    """What Postgres cannot write is a sentence, code 1, and a `collect` once there is room reads everything."""
+    session = await asyncpg.connect(dsn)
+    await session.execute("""
+        create function full_disk() returns trigger language plpgsql as $$
+        begin
+          raise 'could not extend file "base/5/16565": No space left on device' using errcode = 'disk_full';
+        end $$;
+        create trigger full_disk before insert on conftrack.leg for each row execute function full_disk();
+    """)
+    full = conftrack(config, "collect", "--json")
+    await session.execute("drop trigger full_disk on conftrack.leg")
+    await session.close()
+    after = json.loads(conftrack(config, "collect", "--json").stdout)
+
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].endswith(
+        'the database failed: could not extend file "base/5/16565": No space left on device'
+    )
+    assert "Traceback" not in full.stderr
+    assert sum(r["inserted"] for r in after) > 500
 
 
 def test_db_status_and_migrate(tmp_path: Path, empty_dsn: str) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,8 +22,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from conftrack.config import DatabaseConfig
 from conftrack.errors import DatabaseError
 from conftrack.storage import embedded, programs
+from conftrack.storage.database import Database, Unavailable
 from conftrack.storage.embedded import EmbeddedPostgres
 
 ROOT = os.geteuid() == 0
@@ -228,6 +230,33 @@ def test_a_killed_server_comes_back_with_all_committed_rows(made: Path) -> None:
         assert server.start() == dsn
         assert sql(dsn, "select count(*) from kept") == n
     server.stop()
+
+
+async def test_a_running_conftrack_brings_a_killed_server_back(made: Path) -> None:
+    """The kernel kills whom it likes when memory runs out: the next session, of the pool or not, has all again."""
+    async with Database(DatabaseConfig(), made, check=False) as database:
+        await database.pool.execute("create table kept_anyway (n integer)")
+        for session in (database.pool.fetchval, _apart(database)):
+            os.kill(postmaster(made), signal.SIGKILL)
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    assert await session("select count(*) from kept_anyway") == 0
+                    break
+                except Unavailable:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.2)
+
+
+def _apart(database: Database) -> Callable[[str], Awaitable[Any]]:
+    async def fetch(sql: str) -> Any:
+        connection = await database.connect()
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return fetch
 
 
 def test_a_server_that_died_is_no_obstacle_to_stopping(made: Path) -> None:

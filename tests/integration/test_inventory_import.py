@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -225,6 +226,9 @@ async def test_files_of_any_spreadsheet_program_say_the_same(desk: Desk) -> None
         ("sep=;\r\nCode;Name;Seats\r\nA;Hội trường;80\r\n", "utf-8"),
         ("DANH SÁCH, NĂM 2026;;;\r\n;;;\r\nSTT;Code;Name;Seats\r\n1;A; Hội  trường ;80\r\n;;;\r\n", "utf-8"),
         ('code,name,seats\rA,"Hội\n trường","80"\r', "utf-8"),
+        # A letter apart from its marks, as macOS names files; the tone apart, as Windows' own keyboard types it.
+        (unicodedata.normalize("NFD", "Code,Name,Seats\nA,Hội trường,80\n"), "utf-8"),
+        ("Code,Name,Seats\nA,Hô\u0323i tr\u01b0\u01a1\u0300ng,80\n", "utf-8"),
     ]
     for text, encoding in ways:
         await views.empty(desk.database.pool)

@@ -133,11 +133,12 @@ async def test_gateway_records_share_the_room_of_their_base_name() -> None:
         ("Giao ban:20260302", "Giao ban:20260302"),
         ("UBND tỉnh: họp dân", "UBND tỉnh: họp dân"),
         ("a:facade", "a:facade"),
+        ("Ho\u0323p:1a2b3c4d", "Họp"),
         ("", ""),
     ],
 )
 def test_only_an_instance_number_is_cut_off_a_name(name: str, room: str) -> None:
-    """A room may have a colon, a time or a date in its name."""
+    """A room may have a colon, a time or a date in its name; how its accents are encoded is no other room."""
     assert room_of(name) == room
 
 
@@ -512,6 +513,9 @@ async def test_any_field_may_be_missing(name: str) -> None:
         (participant(1) | {"id": 17}, None, "id"),
         ({"end_time": "2026-03-02T09:00:00"}, None, "id"),
         (participant(1) | {"start_time": "2026-03-02T11:00:00"}, "leg-1", "before it starts"),
+        (participant(1) | {"start_time": "1970-01-01T00:00:03"}, "leg-1", "the year 1970"),
+        (participant(1) | {"start_time": "0001-01-01T00:00:00+07:00"}, "leg-1", "the year 1"),
+        (participant(1) | {"end_time": "9999-12-31T23:59:59.999999"}, "leg-1", "the year 9999"),
         (participant(1) | {"display_name": "\ud83d"}, "leg-1", ""),
         (participant(1) | {"remote_alias": "a\x00b"}, "leg-1", "NUL"),
         (["not", "a", "row"], None, "object"),

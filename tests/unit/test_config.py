@@ -93,9 +93,9 @@ def test_without_a_file_there_are_defaults_and_no_source(tmp_path: Path, monkeyp
     )
 
 
-def test_every_value_of_the_file_arrives(tmp_path: Path, loaded: Load) -> None:
+def test_every_value_of_the_file_arrives(tmp_path: Path, loaded: Load, certificate: Path) -> None:
     """What the file says is what the program gets, typed."""
-    (tmp_path / "ca.pem").touch()
+    certificate.rename(tmp_path / "ca.pem")
     config = loaded("""
         timezone = "Asia/Bangkok"
         data_dir = "data"
@@ -279,8 +279,9 @@ def test_the_environment_wins_over_the_file(loaded: Load) -> None:
 
 
 def test_a_secret_can_stand_in_a_file(tmp_path: Path, loaded: Load) -> None:
-    """The file's one trailing newline is no part of the secret; the path is relative to the configuration."""
-    for name, text in {"pw": "p w \n", "dsn": "postgresql://db\r\n", "push": "push", "token": "t\n\n"}.items():
+    """The file's one trailing newline is no part of the secret, nor is a byte order mark; the path is relative to the
+    configuration."""
+    for name, text in {"pw": "\ufeffp w \n", "dsn": "postgresql://db\r\n", "push": "push", "token": "t\n\n"}.items():
         (tmp_path / name).write_bytes(text.encode())
     config = loaded(
         '[database]\ndsn_file = "dsn"' + SOURCE + 'password_file = "pw"\ntoken_file = "token"',
@@ -405,6 +406,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(refusal: Refusal
         ("timeout = 0", "must be longer than nothing, not 0"),
         ("live_interval = 07:32:00", 'or a number of seconds, not "07:32:00"'),
         ('ca_file = "gone.pem"', 'must be a file that can be read, not "gone.pem"'),
+        ('ca_file = "conftrack.toml"', 'must be a file of certificates in PEM, not "conftrack.toml"'),
+        ('timeout = "9999999d"', 'must be a duration of at most 100 years, not "9999999d"'),
         ('password_file = "gone"', 'gone": No such file or directory'),
         ('push_password = ""', "must be a text in quotes, and not an empty one"),
     ],
@@ -493,7 +496,9 @@ def test_an_unknown_kind_names_the_nearest_and_judges_no_options(refusal: Refusa
     )
 
 
-@pytest.mark.parametrize("url", ["bridge.example", "ftp://bridge.example", "https://", "https://h:port", "https://a b"])
+@pytest.mark.parametrize(
+    "url", ["bridge.example", "ftp://bridge.example", "https://", "https://h:port", "https://a b", "https://máy..vn"]
+)
 def test_a_url_is_a_web_address(refusal: Refusal, url: str) -> None:
     """The commonest slip is the missing scheme."""
     assert "must be an address that starts with https:// or http:// and names a host" in refusal(

@@ -44,9 +44,9 @@ def test_without_a_server_nobody_gets_mail(loaded: Load) -> None:
     assert config.report.close == "by hand"
 
 
-def test_every_value_of_the_file_arrives(tmp_path: Path, loaded: Load) -> None:
+def test_every_value_of_the_file_arrives(tmp_path: Path, loaded: Load, certificate: Path) -> None:
     """What the file says is what the program gets, typed."""
-    (tmp_path / "ca.pem").touch()
+    certificate.rename(tmp_path / "ca.pem")
     (tmp_path / "pw").write_text("mật khẩu\n", encoding="utf-8")
     config = loaded("""
         [report]

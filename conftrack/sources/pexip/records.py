@@ -6,6 +6,7 @@ Times without a zone are UTC (docs.pexip.com, "Management history API": all date
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -130,7 +131,9 @@ def live_leg(row: LiveParticipant, meetings: Mapping[str, str]) -> LegRecord:
 
 @lru_cache(maxsize=8192)
 def room_of(name: str) -> str:
-    """The name that all records of one conference share: without the instance a distributed call adds."""
+    """The name that all records of one conference share: without the instance a distributed call adds, and with its
+    accents encoded in one way, as the inventory has them."""
+    name = unicodedata.normalize("NFC", name)
     return _INSTANCE.sub("", name) or name
 
 
@@ -138,6 +141,10 @@ _NO_QUALITY = Quality()
 
 
 def _utc(time: datetime) -> datetime:
+    # Clocks that were not set say 1970, and fillers such as 0001 or 9999 stand for no time: one such row would make a
+    # meeting of ages, and the rollups of every day in it.
+    if not 2000 <= time.year < 2100:
+        raise msgspec.ValidationError(f"Holds a time of the year {time.year}")
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

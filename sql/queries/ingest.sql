@@ -418,7 +418,7 @@ insert into conftrack.completeness as c (
   source_id, stream, hour, since, until, source_total, stored_total, windows, short_windows, checked_at
 )
 values (
-  $1, $2, date_trunc('hour', $4::timestamptz), $3, $4, $5, $6, 1, ($6::bigint < coalesce($5::bigint, $6::bigint))::integer, $7
+  $1, $2, date_trunc('hour', coalesce($3::timestamptz, $4)), $3, $4, $5, $6, 1, ($6::bigint < coalesce($5::bigint, $6::bigint))::integer, $7
 )
 on conflict (source_id, stream, hour) do update
 set since = excluded.since, until = excluded.until, source_total = excluded.source_total,

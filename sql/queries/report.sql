@@ -38,18 +38,17 @@ where m.day >= $1 and m.day < $2 and m.failed_count > 0
 group by m.day, s.name, e.code;
 
 -- name: list_report_incident
--- Those of the month's days, and others that reach into it: of a meeting that began before, or of a registration.
+-- Those of the month's days, and others that reach into it, whenever they began.
 -- $1 first day  $2 first day after  $3 when the first begins  $4 when the last ends
 select i.day, i.source, i.endpoint, i.kind, i.end_class, i.owner, i.opened_at, i.closed_at
 from conftrack.incidents i
-where i.kind <> 'outage' and i.day >= $1::date - 31 and i.day < $2::date
-  and (i.day >= $1::date or i.opened_at < $4 and (i.closed_at is null or i.closed_at > $3))
+where i.kind <> 'outage' and i.day >= $1::date and i.day < $2::date
 union all
 select i.day, i.source, i.endpoint, i.kind, i.end_class, i.owner, i.opened_at, i.closed_at
 from conftrack.incidents i
-where i.kind = 'unregistered' and tstzrange(i.opened_at, i.closed_at, '[]') && tstzrange($3, $4)
+where i.kind <> 'outage' and tstzrange(i.opened_at, i.closed_at, '[]') && tstzrange($3, $4)
   and i.opened_at < $4 and (i.closed_at is null or i.closed_at > $3)
-  and (i.day >= $1::date - 31 and i.day < $2::date) is not true;
+  and (i.day >= $1::date and i.day < $2::date) is not true;
 
 -- name: list_report_invitation
 -- To meetings of the month, the standing ones once for each. held false: nobody came.
@@ -112,7 +111,7 @@ left join lateral (
     sum(stored_total) filter (where source_total is not null)::bigint as stored_total, sum(windows)::bigint as windows,
     sum(short_windows)::bigint as short_windows
   from conftrack.completeness
-  where source_id = s.source_id and hour >= date_trunc('hour', $1) and until > $1 and (since is null or since < $2)
+  where source_id = s.source_id and tstzrange(least(since, until), until) && tstzrange($1, $2)
 ) c on true
 order by s.name;
 

@@ -32,12 +32,17 @@ async def test_a_meeting_counts_in_every_local_hour_that_it_went_on_in(database:
 
 
 async def test_those_invited_are_on_time_late_excused_absent_or_not_known(database: Database, store: Store) -> None:
-    """Who came is never absent, whatever was judged before; who was not judged is not known."""
+    """Who came is never absent, whatever was judged before; who was not judged is not known. To be in the test before
+    the start is not to come."""
     endpoints = [
-        Endpoint(code=code, name=code, aliases=(code,)) for code in ("early", "late", "away", "missing", "blind")
+        Endpoint(code=code, name=code, aliases=(code,))
+        for code in ("early", "late", "again", "away", "missing", "tested", "blind")
     ]
     await inventory.put(database.pool, [], endpoints)
-    told = [leg(f"leg-{who}", joined=joined, identity=who) for who, joined in (("early", 0), ("late", 1))]
+    stays = [("early", -9, 30), ("late", 1, 30), ("again", -9, -5), ("again", 6, 30), ("tested", -9, -5)]
+    told = [
+        leg(f"leg-{number}", joined=joined, left=left, identity=who) for number, (who, joined, left) in enumerate(stays)
+    ]
     await store_all(store, [page(meeting(), *told)])
     async with database.pool.acquire() as connection:
         await connection.execute(
@@ -54,7 +59,7 @@ async def test_those_invited_are_on_time_late_excused_absent_or_not_known(databa
         await connection.execute(
             "insert into conftrack.incident (endpoint_id, invitation_id, kind, opened_at) "
             "select endpoint_id, invitation_id, 'absent', $1 from conftrack.invitation, conftrack.endpoint "
-            "where code in ('late', 'missing')",
+            "where code in ('late', 'missing', 'tested')",
             at(5),
         )
         await connection.execute(
@@ -63,5 +68,6 @@ async def test_those_invited_are_on_time_late_excused_absent_or_not_known(databa
         rows = await connection.fetch("select endpoint, state from conftrack.expected_endpoints")
 
     assert {row["endpoint"]: row["state"] for row in rows} == {
-        "early": "on_time", "late": "late", "away": "excused", "missing": "absent", "blind": None,
+        "early": "on_time", "late": "late", "again": "late", "away": "excused", "missing": "absent",
+        "tested": "absent", "blind": None,
     }  # fmt: skip

@@ -699,6 +699,23 @@ async def test_nothing_is_certified_of_the_time_before_anything_is_known(databas
         await asked.close(date(2025, 5, 1), "an", anyway=True)
 
 
+async def test_an_incident_that_nobody_ends_counts_against_every_month(database: Database) -> None:
+    """A site that was lost from a meeting which goes on for ever is not available months later either."""
+    lost = Failure(
+        source="one", endpoint="E4", kind="dropped", end_class="dropped", owner=None, opened_at=hour(3, "10:00"),
+        closed_at=None, withdrawn=False,
+    )  # fmt: skip
+    now = local(date(2025, 11, 1))
+    await told(replace(PLAIN, now=now, failures=(lost,)), database)
+
+    report = await reports(database, now).month(date(2025, 9, 1))
+
+    assert {one.code for one in report.endpoints if one.bad_seconds} == {"E4"}
+    site = next(one for one in report.endpoints if one.code == "E4")
+    assert (site.bad_seconds, site.good_seconds) == (timedelta(days=30).total_seconds(), 0)
+    assert report.of().incidents == 0
+
+
 async def test_a_month_has_the_hours_that_it_has(database: Database) -> None:
     """Where clocks are put back, October has one more."""
     zone = ZoneInfo("Europe/Berlin")

@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 import sys
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -363,6 +363,28 @@ async def test_a_window_is_certified_by_both_totals(database: Database, store: S
     row = await database.pool.fetchrow("select windows, short_windows from conftrack.completeness")
     assert row is not None
     assert tuple(row) == (2, 1)
+
+
+async def test_the_certificate_of_a_year_read_at_once_outlives_the_next_reading(
+    database: Database, store: Store
+) -> None:
+    """What was compared of the past stays compared, though the next window ends in the same hour."""
+    source = await store.register("one", "test")
+    year = Window(since=at(-365 * 24 * 60), until=at(30), source_total=7)
+    newest = Window(since=at(15), until=at(40), source_total=2)
+    for window, total in ((year, 7), (newest, 2)):
+        await store.store(source, page(position=window.until, window=window), now=NOW, stored_total=total)
+
+    assert await certified(database, at(-30 * 24 * 60), at(0)) == (7, 7, 1)
+    assert await certified(database, at(0), at(60)) == (9, 9, 2)
+    assert await database.pool.fetchval("select complete_until from conftrack.source_status") == at(40)
+
+
+async def certified(database: Database, since: datetime, until: datetime) -> tuple[int, int, int]:
+    """Of a period: the source's total, ours, and how many windows."""
+    row = await database.pool.fetchrow(query("certify_source"), since, until)
+    assert row is not None
+    return row["source_total"], row["stored_total"], row["windows"]
 
 
 async def test_a_failed_poll_changes_no_number(database: Database, store: Store) -> None:

@@ -73,7 +73,7 @@ from tests.report_world import (
 
 MONTHS = (date(2025, 6, 1), date(2025, 7, 1))
 TREES: tuple[Tree, ...] = ("then", "today")
-FAULTS = Faults.all(client_timeout=0.3, retry_after=0, most=6, malformed=0.01)
+FAULTS = Faults.all(client_timeout=1.5, retry_after=0, most=6, malformed=0.01)
 OVERLAP = timedelta(minutes=20)
 
 Span = tuple[datetime, datetime]
@@ -204,7 +204,7 @@ async def office(
             opened.urls[source] = f"http://127.0.0.1:{runner.addresses[0][1]}"
             config = SourceConfig(
                 name=source, kind="pexip", url=opened.urls[source], username="reporter", password=Secret("nguoi-xem"),
-                overlap=OVERLAP, timeout=timedelta(seconds=0.3), live_interval=timedelta(minutes=20),
+                overlap=OVERLAP, timeout=timedelta(seconds=1.5), live_interval=timedelta(minutes=20),
             )  # fmt: skip
             pexip = PexipSource(config, clock=opened.clock, observe=lambda **_: None)
             opened.collectors[source] = Collector(

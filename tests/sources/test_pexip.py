@@ -385,7 +385,7 @@ async def test_a_truncated_page_is_read_again() -> None:
 async def test_a_simulated_year_is_read_whole_through_every_fault() -> None:
     """Throttling, resets, truncation, login pages, junk and repeats: still every leg arrives, and as it was."""
     world = World(7, anchor=NOW, scale=0.15)
-    faults = Faults.all(client_timeout=1.0, skew_seconds=0.0, evicted=0, late=0.0, edited=0.0)
+    faults = Faults.all(client_timeout=3.0, skew_seconds=0.0, evicted=0, late=0.0, edited=0.0)
     app = pexip_app(world, lambda: NOW, faults=faults, username="reporter", password=PASSWORD)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -395,7 +395,7 @@ async def test_a_simulated_year_is_read_whole_through_every_fault() -> None:
         host, port = runner.addresses[0][:2]
         config = SourceConfig(
             name="p", kind="pexip", url=f"http://{host}:{port}", username="reporter", password=Secret(PASSWORD),
-            timeout=timedelta(seconds=0.5),
+            timeout=timedelta(seconds=3),
         )  # fmt: skip
         async with PexipSource(config, clock=lambda: NOW, observe=Observations()) as source:
             legs = {leg.external_id: leg for page in await read(source, "participant") for leg in page.legs}

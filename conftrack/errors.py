@@ -22,6 +22,10 @@ class DatabaseError(ConftrackError):
     """The database cannot be reached, started or used."""
 
 
+class DatabaseAway(DatabaseError):
+    """The database does not answer."""
+
+
 class SchemaMismatch(DatabaseError):
     """The database's schema is not the one this version works with."""
 

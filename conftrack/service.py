@@ -24,7 +24,7 @@ from conftrack.metrics import DURATION_BOUNDS, Metrics
 from conftrack.report.mailing import mailing
 from conftrack.sources.base import Clock, Push, Source
 from conftrack.state import Site, SourceState, State, StreamState
-from conftrack.storage.database import Database, Unavailable
+from conftrack.storage.database import Database, Unavailable, sentence_of
 from conftrack.storage.keeping import Keeping
 from conftrack.storage.leases import Leases
 from conftrack.storage.reader import Reader
@@ -151,7 +151,7 @@ class Service:
         """Why the service is not ready; None when it is: the database answers."""
         try:
             await asyncio.wait_for(self._reader.status(), timeout=5)
-        except Unavailable:
+        except (OSError, *Unavailable):  # OSError: as for leases
             return "the database does not answer"
         return None
 
@@ -182,11 +182,11 @@ class Service:
                 state.held_elsewhere = False
                 logger.info("collecting from %s", config.name, extra={"action": "lease", "source": config.name})
                 await self._collect(config, source_id, state)
-            except ConftrackError as error:
-                logger.error("%s: %s", config.name, error, extra={"action": "open", "source": config.name})
-                await asyncio.sleep(LEASE_INTERVAL)
-            except Unavailable as error:
-                logger.warning("%s waits: the database does not answer: %s", config.name, error)
+            except Exception as error:
+                if isinstance(error, ConftrackError) and not isinstance(error, Unavailable):
+                    logger.error("%s: %s", config.name, error, extra={"action": "open", "source": config.name})
+                else:
+                    self._survive(error)
                 await asyncio.sleep(LEASE_INTERVAL)
 
     async def _collect(self, config: SourceConfig, source_id: int, state: SourceState) -> None:
@@ -255,12 +255,17 @@ class Service:
             await work()
         except asyncio.CancelledError:
             pass  # _rest stopped it, and what it had begun is finished; to the scheduler it is a job that ended
-        except Unavailable as error:
-            logger.warning("the database does not answer: %s", error, extra={"action": "store"})
-        except Exception:
-            logger.exception("a cycle failed in a way it should not", extra={"action": "bug"})
+        except Exception as error:
+            self._survive(error)
         finally:
             self._running.discard(task)
+
+    def _survive(self, error: Exception) -> None:
+        """Tells what ended a cycle."""
+        if isinstance(error, Unavailable):
+            self._state.lose_database(sentence_of(error), self._clock())
+        else:
+            logger.error("a cycle failed in a way it should not", exc_info=error, extra={"action": "bug"})
 
     def _look_again(self, name: str, due_at: datetime | None) -> None:
         """Brings the next readings forward: that of what goes on now to the moment at which something is due that only
@@ -316,8 +321,10 @@ class Service:
         await self._keeping.tidy(self._clock())
 
     async def _read_totals(self) -> None:
-        """The counters' totals, at most every few seconds and only after something changed."""
-        if self._totals_due:
+        """The counters' totals, at most every few seconds and only after something changed. It is tried for as long as
+        the database does not answer, and so tells that it does again."""
+        lost = self._state.database_lost_at is not None
+        if self._totals_due or lost:
             self._totals_due = False
             for name, totals in (await self._reader.totals(DURATION_BOUNDS)).items():
                 if name in self._state.sources:
@@ -327,3 +334,5 @@ class Service:
                 source = self._state.sources.get(row.source)
                 if source is not None and row.stream in source.streams and row.source_total is not None:
                     source.streams[row.stream].missing = max(0, row.source_total - (row.stored_total or 0))
+            if lost:
+                self._state.find_database()

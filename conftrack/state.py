@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ import msgspec
 from conftrack.board import Board, Change
 from conftrack.model import EndClass, IncidentKind, LegRecord
 from conftrack.storage.reader import IncidentTotals, SourceTotals
+
+logger = logging.getLogger(__name__)
 
 EVENTS_KEPT = 200
 AWAY: frozenset[IncidentKind] = frozenset({"connect_failed", "dropped", "absent", "unregistered"})
@@ -123,6 +126,8 @@ class State:
         #: Codes of the endpoints that are in a maintenance window now.
         self.in_maintenance: frozenset[str] = frozenset()
         self._site_of_alias: dict[str, str] = {}
+        #: Since when the database is known not to answer; None while it does.
+        self.database_lost_at: datetime | None = None
         #: When the database last took a write; None before the first.
         self.stored_at: datetime | None = None
         self._version = 0
@@ -162,6 +167,20 @@ class State:
                     if (site := self.site(leg)) is not None:
                         states[site.code] = "degraded" if site.code in troubled else "in_meeting"
         return states
+
+    def lose_database(self, why: str, now: datetime) -> None:
+        """Notes that the database does not answer; only the first to notice is logged."""
+        if self.database_lost_at is None:
+            self.database_lost_at = now
+            logger.warning("%s", why, extra={"action": "database"})
+        else:
+            logger.debug("%s", why, extra={"action": "database"})
+
+    def find_database(self) -> None:
+        """Notes that the database has answered."""
+        if self.database_lost_at is not None:
+            self.database_lost_at = None
+            logger.info("the database answers again", extra={"action": "database"})
 
     async def tell(self) -> None:
         """Wakes everyone who waits for news."""

@@ -1,6 +1,6 @@
 """The command line: builds everything from the configuration, passes it down, owns the exit codes.
 
-0 done, 1 failed, 2 bad usage or configuration. Errors are sentences on stderr, never a traceback.
+0 done, 1 failed, 2 bad usage or configuration. Errors are sentences on stderr; a traceback is a bug of conftrack.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from conftrack.cli.privacy import privacy
 from conftrack.cli.report import report
 from conftrack.cli.users import user
 from conftrack.errors import ConftrackError
-from conftrack.storage.database import Unavailable
+from conftrack.storage.database import Unavailable, sentence_of
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Start here: conftrack demo")
@@ -72,12 +72,12 @@ def main() -> None:
     except ConftrackError as error:
         click.echo(f"conftrack: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-    except Unavailable as error:  # a full disk, a folder that is none or not ours, a database that goes away
+    except (*Unavailable, OSError) as error:
         logging.getLogger("conftrack").debug("what failed:", exc_info=True)
-        said = str(error).partition("\n")[0] or type(error).__name__  # Postgres' details hold values of rows
-        if not isinstance(error, OSError):
-            said = f"the database failed: {said}"
-        elif error.strerror:
-            said = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        if isinstance(error, Unavailable):
+            said = sentence_of(error)
+        else:  # a full disk, a folder that is none or not ours
+            said = error.strerror or str(error) or type(error).__name__
+            said = f"{error.filename}: {said}" if error.filename is not None else said
         click.echo(f"conftrack: {said}", err=True)
         raise SystemExit(1) from None

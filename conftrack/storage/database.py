@@ -12,7 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from conftrack.config import DatabaseConfig
-from conftrack.errors import DatabaseError
+from conftrack.errors import DatabaseAway, DatabaseError
 from conftrack.storage import migrate
 from conftrack.storage.embedded import EmbeddedPostgres
 from conftrack.storage.queries import query
@@ -22,13 +22,28 @@ POOL_SIZE = 8
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 Unavailable = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
+    DatabaseAway,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # it is shut down, or starts
+    asyncpg.InsufficientResourcesError,  # its disk is full, or its sessions are too many
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,  # a deadlock: to be tried again
+    asyncpg.ReadOnlySQLTransactionError,  # a standby
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InterfaceError,  # pool or session are closed
     asyncpg.InternalClientError,
 )
-"""What asyncpg raises when the database is away, or goes away."""
+"""What is raised when the database is away, goes away, or cannot do what is asked of it. Not what is raised for a
+statement or a value that is wrong, which is a bug, nor for a network connection that is not the database's."""
+
+
+def sentence_of(error: BaseException) -> str:
+    """What to tell of an error that is `Unavailable`."""
+    return str(error) if isinstance(error, DatabaseAway) else f"the database failed: {_said(error)}"
+
+
+def _said(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__  # Postgres' details hold values of rows
 
 
 class Database:
@@ -61,16 +76,18 @@ class Database:
                 await self._make_ready()
             self.pool = await asyncpg.create_pool(
                 self.dsn,
-                min_size=1,
+                min_size=0,  # asyncpg logs a traceback at each try to keep up a session that nobody waits for
                 max_size=POOL_SIZE,
                 init=_prepare if self._check else None,
                 connect=self._connect,
                 server_settings=_settings(),
             )
+            async with self.pool.acquire():
+                pass
         except BaseException as error:
             await self._give_up_embedded()
-            if isinstance(error, (*Unavailable, ValueError)):
-                raise DatabaseError(f"the database does not answer: {error}; check [database] dsn") from error
+            if isinstance(error, Unavailable):
+                raise DatabaseError(f"{sentence_of(error)}; check [database] dsn") from error
             raise
         return self
 
@@ -87,17 +104,24 @@ class Database:
         return await self._connect(self.dsn, server_settings=_settings())
 
     async def _connect(self, *where: Any, **options: Any) -> asyncpg.Connection:
-        """Every session is opened here: an embedded server that was killed is brought back by the next one."""
+        """Every session is opened here: an embedded server that was killed is brought back by the next one. Raises
+        DatabaseAway for whatever goes wrong."""
         try:
+            try:
+                return await asyncpg.connect(*where, **options)
+            except OSError:
+                if self._embedded is None:
+                    raise
+            await asyncio.to_thread(self._embedded.start)
             return await asyncpg.connect(*where, **options)
-        except OSError:
-            if self._embedded is None:
-                raise
-        await asyncio.to_thread(self._embedded.start)
-        return await asyncpg.connect(*where, **options)
+        except (
+            DatabaseError, OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:  # fmt: skip
+            raise DatabaseAway(f"the database does not answer: {_said(error)}") from error
 
     async def _make_ready(self) -> None:
-        connection = await asyncpg.connect(self.dsn, server_settings=_settings())
+        connection = await self.connect()
         try:
             if not await migrate.check(connection):
                 await migrate.migrate(connection)

@@ -12,6 +12,8 @@ from conftrack.errors import LeaseHeld
 from conftrack.storage.database import Database, Unavailable
 from conftrack.storage.queries import query
 
+_LOST = (OSError, *Unavailable)  # OSError: no answer in time, and what asyncpg meets when it calls the question back
+
 MAILS = 0
 """The lease of whoever mails reports; sources have numbers from 1 on."""
 CHECK_EVERY = 2.0
@@ -52,7 +54,7 @@ class Leases:
                 if await session.fetchval(query("try_lease"), source_id, timeout=ANSWER_WITHIN):
                     self._held.add(source_id)
                     return True
-            except Unavailable:
+            except _LOST:
                 await self._drop_session()
             return False
 
@@ -64,7 +66,7 @@ class Leases:
             try:
                 assert self._session is not None  # noqa: S101  (alive)
                 await self._session.fetchval("select 1", timeout=ANSWER_WITHIN)
-            except Unavailable:
+            except _LOST:
                 await self._drop_session()
                 return False
             return True
@@ -80,7 +82,7 @@ class Leases:
             if source_id in self._held:
                 self._held.discard(source_id)
                 if self._alive() and self._session is not None:
-                    with contextlib.suppress(*Unavailable):
+                    with contextlib.suppress(*_LOST):
                         await self._session.fetchval(query("release_lease"), source_id, timeout=ANSWER_WITHIN)
 
     async def require(self, source_id: int, name: str) -> None:
@@ -99,6 +101,6 @@ class Leases:
         self._held.clear()
         session, self._session = self._session, None
         if session is not None and not session.is_closed():
-            with contextlib.suppress(*Unavailable):
+            with contextlib.suppress(*_LOST):
                 await session.close(timeout=ANSWER_WITHIN)
             session.terminate()

@@ -20,13 +20,16 @@ from aiohttp import web
 
 from conftrack.config import Role, WebConfig, WebUser, is_loopback
 from conftrack.sources.base import Clock
-from conftrack.storage.sessions import LASTS, Sessions
+from conftrack.storage.database import Unavailable
+from conftrack.storage.sessions import IDLE, LASTS, Session, Sessions
 from conftrack.web.passwords import Limited, Passwords
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+FROM_MEMORY = frozenset({"/", "/events"})
+"""Routes that ask the database nothing: they go on while it is away, for who was let in before."""
 _OPEN = frozenset(
     {"/metrics", "/healthz", "/readyz", "/push/{source}", "/static/{hash}/{name}", "/login", "/c/{word}"}
 )  # routes, as the router knows them
@@ -74,6 +77,8 @@ class Access:
         self._passwords = Passwords(config.users)
         self._clock = clock
         self._limited: set[str] = set()
+        #: Sessions that are in use, and when they were last found.
+        self._found: dict[bytes, tuple[Session, datetime]] = {}
         prefix = "__Host-" if config.https else ""
         self._session_cookie, self._login_cookie = f"{prefix}conftrack_session", f"{prefix}conftrack_login"
 
@@ -137,6 +142,7 @@ class Access:
         await self._end(request, now)
         token = _bound(secrets.token_urlsafe(32), user)
         await self._sessions.open(_digest(token), user.name, address, now=now)
+        self._found = {digest: (one, at) for digest, (one, at) in self._found.items() if now - at < IDLE}
         response = web.Response(status=303, headers={"Location": way_on(form.get("next", ""))})
         self._set(response, self._session_cookie, token, "Lax", max_age=int(LASTS.total_seconds()))
         response.del_cookie(self._login_cookie, path="/", secure=self._https, httponly=True, samesite="Strict")
@@ -151,6 +157,7 @@ class Access:
     async def _end(self, request: web.Request, now: datetime) -> None:
         token = request.cookies.get(self._session_cookie)
         if token and self._sessions is not None:
+            self._found.pop(_digest(token), None)
             await self._sessions.close(_digest(token), address_of(request), now=now)
 
     # -- who asks
@@ -158,11 +165,31 @@ class Access:
     async def _visitor(self, request: web.Request) -> Visitor | None:
         token = request.cookies.get(self._session_cookie)
         if token and self._sessions is not None:
-            session = await self._sessions.find(_digest(token), now=self._clock())
+            session = await self._session(request, self._sessions, _digest(token))
             user = self._users.get(session.username) if session is not None else None
             if session is not None and user is not None and _is_bound(token, user):
                 return Visitor(name=user.name, role=user.role, form_token=_form_token(token), until=session.expires_at)
         return Visitor() if self._local and _from_here(request) else None
+
+    async def _session(self, request: web.Request, sessions: Sessions, digest: bytes) -> Session | None:
+        """While the database is away, of the sessions that it knew before."""
+        now = self._clock()
+        try:
+            session = await sessions.find(digest, now=now)
+        except Unavailable:
+            if request.path not in FROM_MEMORY:
+                raise
+            session, at = self._found.get(digest, (None, now))
+            if session is not None and now - at < IDLE and now < session.expires_at:
+                return session
+            if self._local and _from_here(request):
+                return None
+            raise
+        if session is None:
+            self._found.pop(digest, None)
+        else:
+            self._found[digest] = session, now
+        return session
 
     def _set(
         self, response: web.StreamResponse, name: str, value: str, same_site: str, *, max_age: int | None = None

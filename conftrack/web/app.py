@@ -22,13 +22,14 @@ from conftrack.report.forms.html import STYLE
 from conftrack.sources.base import Clock, Push, PushRefused
 from conftrack.state import State
 from conftrack.storage.actions import Actions
+from conftrack.storage.database import Unavailable, sentence_of
 from conftrack.storage.pages import PageReader
 from conftrack.storage.sessions import Sessions
 from conftrack.storage.usage_page import UsageReader
 from conftrack.web import pages
 from conftrack.web.access import FORM, VISITOR, Access
 from conftrack.web.counts import add_counts
-from conftrack.web.desk import Desk, asked, compressed
+from conftrack.web.desk import RETRY_AFTER, Desk, asked, compressed
 from conftrack.web.endpoints import add_endpoints
 from conftrack.web.feed import Feed
 from conftrack.web.incidents import add_incidents
@@ -96,7 +97,7 @@ def application(
     app = web.Application(client_max_size=MAX_BODY, middlewares=[desk.tell, access.guard])
     app.on_response_prepare.append(_add_safety)
     _add_checks(app, metrics, ready)
-    _add_pushes(app, pushes, clock)
+    _add_pushes(app, desk, pushes)
     _add_static(app, static, hashes)
     _add_login(app, desk)
     _add_live_page(app, desk)
@@ -133,7 +134,7 @@ def _add_checks(app: web.Application, metrics: Exposition, ready: Callable[[], A
     app.router.add_get("/readyz", show_readiness)
 
 
-def _add_pushes(app: web.Application, pushes: Mapping[str, Callable[[Push], Awaitable[None]]], clock: Clock) -> None:
+def _add_pushes(app: web.Application, desk: Desk, pushes: Mapping[str, Callable[[Push], Awaitable[None]]]) -> None:
     refused: set[str] = set()
 
     def receiver(request: web.Request) -> Callable[[Push], Awaitable[None]]:
@@ -149,7 +150,7 @@ def _add_pushes(app: web.Application, pushes: Mapping[str, Callable[[Push], Awai
 
     async def take(request: web.Request) -> web.Response:
         receive, source = receiver(request), request.match_info["source"]
-        push = Push(headers=request.headers, body=await request.read(), received_at=clock(), query=request.query)
+        push = Push(headers=request.headers, body=await request.read(), received_at=desk.clock(), query=request.query)
         try:
             await receive(push)
         except PushRefused as reason:
@@ -159,10 +160,15 @@ def _add_pushes(app: web.Application, pushes: Mapping[str, Callable[[Push], Awai
             raise web.HTTPUnauthorized(
                 text="wrong or no credentials\n", headers={"WWW-Authenticate": 'Basic realm="conftrack"'}
             ) from None
-        except ConftrackError as error:
-            logger.warning("could not take what was pushed to %s: %s", source, error, extra={"action": "push_failed"})
+        except (ConftrackError, *Unavailable) as error:
+            if isinstance(error, Unavailable):
+                desk.state.lose_database(sentence_of(error), desk.clock())
+            else:  # such as a source that is not collected because the database is away, which was told
+                level = logging.WARNING if desk.state.database_lost_at is None else logging.DEBUG
+                said = {"action": "push_failed"}
+                logger.log(level, "could not take what was pushed to %s: %s", source, error, extra=said)
             raise web.HTTPServiceUnavailable(
-                text="not stored; send it again later\n", headers={"Retry-After": "10"}
+                text="not stored; send it again later\n", headers={"Retry-After": RETRY_AFTER}
             ) from None
         refused.discard(source)
         return web.Response(text="stored\n")

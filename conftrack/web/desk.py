@@ -11,9 +11,12 @@ from aiohttp import web
 
 from conftrack.sources.base import Clock
 from conftrack.state import State
+from conftrack.storage.database import Unavailable, sentence_of
 from conftrack.web import pages
 from conftrack.web.access import VISITOR, Access, Handler, Told, Visitor
 
+RETRY_AFTER = "10"
+"""Seconds in which to ask again, after the database did not answer."""
 ROWS = 100
 """Rows of a long table on one page."""
 
@@ -75,16 +78,24 @@ class Desk:
 
     @web.middleware
     async def tell(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A middleware: what ends a request early becomes a page that says why."""
+        """A middleware: what ends a request early, and a database that is away, become a page that says why."""
         try:
             return await handler(request)
         except Told as told:
-            response = self.page(
-                request, "message.html", at=self.clock(), status=told.status, reason=told.reason, values=told.values
-            )
+            response = self._message(request, told)
             if told.status == 429:
                 response.headers["Retry-After"] = "60"
             return response
+        except Unavailable as error:
+            self.state.lose_database(sentence_of(error), self.clock())
+            response = self._message(request, Told(503, "away", acting=request.method not in ("GET", "HEAD")))
+            response.headers["Retry-After"] = RETRY_AFTER
+            return response
+
+    def _message(self, request: web.Request, told: Told) -> web.Response:
+        return self.page(
+            request, "message.html", at=self.clock(), status=told.status, reason=told.reason, values=told.values
+        )
 
 
 def compressed(request: web.Request, response: web.Response) -> web.Response:

@@ -105,6 +105,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     streams: tuple[StreamView, ...]
     #: When the database last took a write.
     stored_at: datetime | None
+    #: Since when it is known not to answer; None while it does.
+    database_lost_at: datetime | None
 
 
 def view(state: State, now: datetime) -> View:
@@ -138,6 +140,7 @@ def view(state: State, now: datetime) -> View:
             for name, stream in source.streams.items()
         ),
         stored_at=state.stored_at,
+        database_lost_at=state.database_lost_at,
     )
 
 

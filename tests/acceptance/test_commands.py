@@ -281,6 +281,18 @@ async def test_a_full_disk_of_the_database_is_told(config: Path, dsn: str) -> No
     assert sum(r["inserted"] for r in after) > 500
 
 
+async def test_a_statement_that_is_wrong_is_not_taken_for_a_failing_database(config: Path, dsn: str) -> None:
+    """A bug is told with its traceback, for who has to mend it."""
+    session = await asyncpg.connect(dsn)
+    await session.execute("alter table conftrack.run rename column polls to readings")
+    await session.close()
+    done = conftrack(config, "collect")
+
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "UndefinedColumnError" in done.stderr
+
+
 def test_db_status_and_migrate(tmp_path: Path, empty_dsn: str) -> None:
     """`db status` is 1 on an empty database and 0 after `db migrate`, which says what it applied, once."""
     empty = tmp_path / "empty.toml"

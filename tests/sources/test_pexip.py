@@ -347,6 +347,27 @@ async def test_a_table_that_never_holds_still_is_a_passing_failure() -> None:
         assert not failure.value.permanent
 
 
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_table_that_is_the_same_page_for_ever_comes_to_an_end(named: bool) -> None:
+    """A node that claims more rows than it has and starts over, whatever is asked for, is not read without end."""
+    page = [row if named else {"end_time": row["end_time"]} for row in many(1000)]
+
+    async def start_over(request: web.Request) -> web.StreamResponse:
+        if not request.path.endswith("/participant/"):
+            return await node.respond(request)
+        rows = page[: int(request.query["limit"])]
+        return web.json_response({"meta": {"total_count": 10**9}, "objects": rows})
+
+    async with opened() as (source, node):
+        node.always = start_over
+        with pytest.raises(SourceError, match="changed every time") as failure:
+            async with asyncio.timeout(20):
+                await read(source, "participant")
+
+        assert not failure.value.permanent
+        assert len(node.asked("/participant/?")) < 100
+
+
 async def test_a_row_listed_twice_is_one_row() -> None:
     """The last of two copies on a page counts; the node's own total is told as it is."""
     async with opened() as (source, node):

@@ -8,10 +8,11 @@ one page, which one request reads at one moment. Rows may therefore come twice; 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -32,13 +33,15 @@ SPAN = 20 * PAGE
 AHEAD = 4
 #: Readings of one window before the table is given up as never holding still.
 READINGS = 6
+#: Pages in a row without a row that is new before the table is taken for one that does not hold still.
+BARREN = 3
 _TICK = timedelta(microseconds=1)
 
 T = TypeVar("T")
 
 
 class _Moved(Exception):
-    """The table changed under the reader."""
+    """The table changed under the reader, or cannot be what it says."""
 
 
 class History:
@@ -88,20 +91,22 @@ class History:
         if step == 0 and total:
             raise _Moved
         seen: set[str] = set()
-        unnamed = 0
-        offset = 0
+        unnamed: Counter[bytes] = Counter()
+        offset = barren = 0
         rest = (self._fetch(lower, upper, at, PAGE) for at in range(step, total, step or 1))
         async with aclosing(_ahead(first, rest)) as answers:
             async for answer in answers:
                 listing = answer.value
                 if listing.total != total:
                     raise _Moved
+                known = len(seen) + len(unnamed)
                 seen.update(listing.records)
                 seen.update(bad.external_id for bad in listing.rejected if bad.external_id is not None)
-                unnamed += sum(bad.external_id is None for bad in listing.rejected)
+                unnamed.update(sha256(bad.raw).digest() for bad in listing.rejected if bad.external_id is None)
+                barren = barren + 1 if len(seen) + len(unnamed) == known else 0
                 offset += step
                 whole = offset >= total
-                if whole and len(seen) + unnamed != total and not last:
+                if barren == BARREN or (whole and len(seen) + unnamed.total() != total and not last):
                     raise _Moved
                 yield self._page(answer, upper, Window(since=lower, until=upper, source_total=total) if whole else None)
 

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from conftrack.config import SourceConfig
-from conftrack.model import Page, Snapshot
+from conftrack.model import Page, Snapshot, is_possible
 
 Clock = Callable[[], datetime]
 """The time now, aware, UTC."""
@@ -85,6 +85,14 @@ class Source(Protocol):
 
 class PushRefused(Exception):
     """The pushed request does not prove that it comes from the conference system."""
+
+
+def possible(time: datetime) -> datetime:
+    """The time. Raises `msgspec.ValidationError` for one at which nothing can have been: its record is to be rejected,
+    in the system's own words. (Where a source does not ask, the record is rejected as the source understood it.)"""
+    if not is_possible(time):
+        raise msgspec.ValidationError(f"Holds a time of the year {time.year}")
+    return time
 
 
 _SCHEME = re.compile(r"^(?:sips?|h323|tel|im|callto):(?://)?")

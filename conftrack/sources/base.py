@@ -121,7 +121,7 @@ def normalise_alias(alias: str) -> str | None:
         text = text.split(";", 1)[0].split("?", 1)[0]
     if port := _PORT.match(text):
         text = port["host"]
-    text = text.rstrip(".")
+    text = text.rstrip(". ")
     if re.fullmatch(r"\+?[\d ().-]*\d[\d ().-]*", text) and not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", text):
         text = re.sub(r"[ ().-]", "", text)
     return text or None

@@ -305,8 +305,10 @@ def _blindness(config: AlertsConfig) -> list[Alert]:
             severity="critical",
             summary={"vi": f"Không đọc được nguồn {_STREAM}", "en": f"Source {_STREAM} cannot be read"},
             description={
-                "vi": "Mọi lần đọc đều hỏng. Tình trạng các điểm cầu của nguồn này là không rõ, không phải là hỏng.",
-                "en": "Every reading fails. The state of its endpoints is unknown, which does not mean that they fail.",
+                "vi": "Mọi lần đọc đều hỏng: `conftrack doctor` nói vì sao. "
+                "Tình trạng các điểm cầu của nguồn này là không rõ, không phải là hỏng.",
+                "en": "Every reading fails: `conftrack doctor` says why. "
+                "The state of its endpoints is unknown, which does not mean that they fail.",
             },
         ),
         Alert(

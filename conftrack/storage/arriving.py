@@ -55,7 +55,7 @@ def possible(said: Said) -> Said:
     changes: dict[str, object] = {}
     for name in ("meetings", "legs", "headcounts", "readings"):
         records = getattr(said, name, ())
-        if here := [record for record in records if not all(map(is_possible, _times(record)))]:
+        if here := [record for record in records if not _can_be(record)]:
             wrong += here
             changes[name] = tuple(record for record in records if record not in here)
     if not wrong:
@@ -63,15 +63,17 @@ def possible(said: Said) -> Said:
     return msgspec.structs.replace(said, rejected=(*said.rejected, *map(_rejected, wrong)), **changes)
 
 
-def _times(record: LegRecord | MeetingRecord | Headcount | Reading) -> list[datetime]:
+def _can_be(record: LegRecord | MeetingRecord | Headcount | Reading) -> bool:
+    first: datetime | None
+    last: datetime | None
     match record:
         case LegRecord():
-            times = (record.joined_at, record.left_at)
+            first, last = record.joined_at, record.left_at
         case MeetingRecord():
-            times = (record.started_at, record.ended_at)
+            first, last = record.started_at, record.ended_at
         case _:
-            times = (record.at, None)
-    return [time for time in times if time is not None]
+            first = last = record.at
+    return (first is None or is_possible(first)) and (last is None or is_possible(last))
 
 
 def _rejected(record: Record) -> Rejected:

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from conftrack.model import (
+    QUALITY,
     LegRecord,
     Level,
     MeetingRecord,
@@ -181,12 +182,7 @@ class Board:
         return self.seen_at is not None and leg.joined_at is not None and leg.joined_at < self.seen_at
 
 
-_WRITTEN = tuple(
-    name
-    for name in LegRecord.__struct_fields__
-    if name not in {"rx_bitrate", "tx_bitrate", "rx_loss", "tx_loss", "jitter_seconds", "latency_seconds"}
-)
-_QUALITY = tuple(name for name in LegRecord.__struct_fields__ if name not in _WRITTEN)
+_WRITTEN = tuple(name for name in LegRecord.__struct_fields__ if name not in QUALITY)
 
 
 def _differs(before: LegRecord, leg: LegRecord) -> bool:
@@ -198,7 +194,7 @@ def _differs(before: LegRecord, leg: LegRecord) -> bool:
 def _with_known_quality(leg: LegRecord, before: LegRecord) -> LegRecord:
     """Quality is sampled: what this snapshot does not say is what an earlier one said."""
     known = {
-        name: value for name in _QUALITY if getattr(leg, name) is None and (value := getattr(before, name)) is not None
+        name: value for name in QUALITY if getattr(leg, name) is None and (value := getattr(before, name)) is not None
     }
     return msgspec.structs.replace(leg, **known) if known else leg
 

@@ -42,6 +42,13 @@ class Origin(IntEnum):
     HISTORY = 3
 
 
+def is_possible(time: datetime) -> bool:
+    """Whether anything that a system tells of can have been then. Clocks that were never set say 1970, and fillers such
+    as 0001 or 9999 stand for no time: one such record would make a meeting of ages, and the rollups of every day in it.
+    """
+    return 2000 <= time.year < 2100
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all records: compared by value, never changed, free of reference cycles."""
 
@@ -90,6 +97,10 @@ class LegRecord(Record, frozen=True):
     tx_loss: float | None = None
     jitter_seconds: float | None = None
     latency_seconds: float | None = None
+
+
+QUALITY = ("rx_bitrate", "tx_bitrate", "rx_loss", "tx_loss", "jitter_seconds", "latency_seconds")
+"""What is measured of a leg while it is up, and is another number at each look."""
 
 
 class Headcount(Record, frozen=True):

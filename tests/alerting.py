@@ -120,10 +120,10 @@ def adapted_prometheus(target: str, alertmanager: str) -> dict[str, Any]:
 
 
 @contextmanager
-def alertmanager(folder: Path, webhook: str) -> Iterator[str]:
+def alertmanager(folder: Path, config: dict[str, Any]) -> Iterator[str]:
     """A running one; gives its address, HOST:PORT."""
     address = f"127.0.0.1:{free_port()}"
-    (folder / "alertmanager.json").write_text(json.dumps(adapted_alertmanager(webhook)))
+    (folder / "alertmanager.json").write_text(json.dumps(config))
     command = [
         program("prometheus-alertmanager", "alertmanager"), f"--config.file={folder / 'alertmanager.json'}",
         f"--storage.path={folder / 'alertmanager'}", f"--web.listen-address={address}", "--cluster.listen-address=",

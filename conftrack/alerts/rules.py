@@ -16,6 +16,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from conftrack.config import AlertsConfig
+from conftrack.incidents.causes import END_CLASSES, KINDS
+from conftrack.language import Language
+from conftrack.model import FAILED, IncidentKind
 
 Lang = Literal["vi", "en"]
 
@@ -81,7 +84,7 @@ def groups(config: AlertsConfig, timezone: ZoneInfo) -> Sequence[Group]:
             recorded={name: _going_on(*what) for name, what in RECORDED.items()},
             # In this order Alertmanager hears of what silences others before it hears of these; and when all of it
             # is over at once, it can say so.
-            alerts=[*_blindness(config), *_incidents(config)],
+            alerts=[*_blindness(config), *_incidents(config, timezone)],
         ),
         Group(name="conftrack", every=timedelta(seconds=15), alerts=_upkeep(config, timezone)),
     )
@@ -133,18 +136,29 @@ def _is_open(matchers: str) -> str:
     return f'max by ({_WHO}) (conftrack:incidents:open{{{matchers},endpoint!=""}})'
 
 
-def _cause(kind: str) -> dict[Lang, str]:
-    """A sentence, where the cause is known. It is looked up for the text only: as a label it would make another alert
-    of one whose cause is learnt."""
-    sentence = (
-        '{{ with query (printf `conftrack_endpoint_incident{endpoint=%q,kind="KIND"}` $labels.endpoint) }}'
-        '{{ with . | first | label "end_class" }}CAUSE: {{ . }}. {{ end }}{{ end }}'
-    ).replace("KIND", kind)
-    return {"vi": sentence.replace("CAUSE", "Nguyên nhân"), "en": sentence.replace("CAUSE", "Cause")}
+def _cause(texts: Language) -> str:
+    """Why no connection came about, and what to check then, where that is known. It is looked up for the text only: as
+    a label it would make another alert of one whose cause is learnt."""
+    known = [(name, END_CLASSES[name]) for name in END_CLASSES if name in FAILED]
+    said = "{{ else ".join(
+        f'if eq . "{name}" }}}}{texts.text(cause.text)} {texts.text(cause.check)} ' for name, cause in known
+    )
+    return (
+        '{{ with query (printf `conftrack_endpoint_incident{endpoint=%q,kind="connect_failed"}` $labels.endpoint) }}'
+        '{{ with . | first | label "end_class" }}{{ ' + said + "{{ end }}{{ end }}{{ end }}"
+    )
 
 
-def _incidents(config: AlertsConfig) -> list[Alert]:
-    dropped, failed = _cause("dropped"), _cause("connect_failed")
+def _incidents(config: AlertsConfig, timezone: ZoneInfo) -> list[Alert]:
+    texts: dict[Lang, Language] = {"vi": Language("vi", timezone), "en": Language("en", timezone)}
+    failed = {lang: _cause(in_it) for lang, in_it in texts.items()}
+
+    def described(kind: IncidentKind, vi: str, en: str) -> dict[Lang, str]:
+        """What happened, the first thing to check, and where."""
+        check = KINDS[kind].check
+        said: dict[Lang, str] = {"vi": vi, "en": en}
+        return {lang: f"{said[lang]} {texts[lang].text(check)} {_WHERE[lang]}" for lang in said}
+
     return [
         Alert(
             name="Outage",
@@ -170,11 +184,11 @@ def _incidents(config: AlertsConfig) -> list[Alert]:
             severity="warning",
             page=_MEETING,
             summary={"vi": f"{_SITE} rớt khỏi cuộc họp", "en": f"{_SITE} dropped out of its meeting"},
-            description={
-                "vi": f"Mất kết nối giữa chừng và quá 20 giây chưa trở lại. {dropped['vi']}{_WHERE['vi']}",
-                "en": f"It was connected, was lost, and is not back after 20 seconds. {dropped['en']}{_WHERE['en']}",
-            },
-            looked_up=dropped,
+            description=described(
+                "dropped",
+                "Mất kết nối giữa chừng và quá 20 giây chưa trở lại.",
+                "It was connected, was lost, and is not back after 20 seconds.",
+            ),
         ),
         Alert(
             name="EndpointConnectFailed",
@@ -195,10 +209,11 @@ def _incidents(config: AlertsConfig) -> list[Alert]:
             severity="warning",
             page=_MEETING,
             summary={"vi": f"{_SITE} được mời nhưng chưa vào họp", "en": f"{_SITE} was invited and is not there"},
-            description={
-                "vi": f"Đã quá giờ họp 5 phút mà điểm cầu chưa vào và chưa báo vắng. {_WHERE['vi']}",
-                "en": "Five minutes after the start it has not joined, and nobody excused it. " + _WHERE["en"],
-            },
+            description=described(
+                "absent",
+                "Đã quá giờ họp 5 phút mà điểm cầu chưa vào và chưa báo vắng.",
+                "Five minutes after the start it has not joined, and nobody excused it.",
+            ),
         ),
         Alert(
             name="EndpointFlapping",
@@ -206,10 +221,11 @@ def _incidents(config: AlertsConfig) -> list[Alert]:
             severity="warning",
             page=_MEETING,
             summary={"vi": f"{_SITE} liên tục rớt rồi vào lại", "en": f"{_SITE} keeps dropping and coming back"},
-            description={
-                "vi": f"Vào lại từ 3 lần trở lên trong 10 phút. {_WHERE['vi']}",
-                "en": f"It reconnected 3 times or more in 10 minutes. {_WHERE['en']}",
-            },
+            description=described(
+                "flapping",
+                "Vào lại từ 3 lần trở lên trong 10 phút.",
+                "It reconnected 3 times or more in 10 minutes.",
+            ),
         ),
         Alert(
             name="EndpointPoorQuality",
@@ -217,10 +233,11 @@ def _incidents(config: AlertsConfig) -> list[Alert]:
             severity="warning",
             page=_MEETING,
             summary={"vi": f"{_SITE} hình tiếng kém", "en": f"{_SITE} has poor picture and sound"},
-            description={
-                "vi": f"Mất gói từ 5 % trở lên, kéo dài ít nhất 60 giây. {_WHERE['vi']}",
-                "en": f"5 % or more of its packets were lost for 60 seconds or longer. {_WHERE['en']}",
-            },
+            description=described(
+                "quality",
+                "Mất gói từ 5 % trở lên, kéo dài ít nhất 60 giây.",
+                "5 % or more of its packets were lost for 60 seconds or longer.",
+            ),
         ),
         Alert(
             name="EndpointUnregistered",
@@ -229,24 +246,24 @@ def _incidents(config: AlertsConfig) -> list[Alert]:
             severity="warning",
             page="endpoints/{{ $labels.endpoint }}",
             summary={"vi": f"{_SITE} mất đăng ký với hệ thống", "en": f"{_SITE} is not registered"},
-            description={
-                "vi": "Trong giờ trực mà thiết bị chưa đăng ký với hệ thống, nên không gọi tới được. " + _WHERE["vi"],
-                "en": "It is in service hours, and the device has not signed in, so it cannot be called. "
-                + _WHERE["en"],
-            },
+            description=described(
+                "unregistered",
+                "Trong giờ trực mà thiết bị chưa đăng ký với hệ thống, nên không gọi tới được.",
+                "It is in service hours, and the device has not signed in, so it cannot be called.",
+            ),
         ),
         Alert(
             name="IncidentIgnored",
             when=_is_open('severity="critical",kind!="outage"'),
             severity="critical",
-            page=_MEETING,
+            page="incidents",
             summary={
                 "vi": f"Sự cố của {_SITE} đã 30 phút chưa ai nhận",
                 "en": f"Nobody has taken the incident of {_SITE} for 30 minutes",
             },
             description={
-                "vi": f"Sự cố vẫn đang diễn ra và chưa ai xác nhận. {_WHERE['vi']}",
-                "en": f"It goes on, and nobody has acknowledged it. {_WHERE['en']}",
+                "vi": f"Sự cố vẫn đang diễn ra: hãy bấm nhận sự cố ở trang bên dưới, rồi xử lý. {_WHERE['vi']}",
+                "en": f"It goes on: acknowledge it on the page below, then see to it. {_WHERE['en']}",
             },
         ),
     ]
@@ -288,8 +305,10 @@ def _blindness(config: AlertsConfig) -> list[Alert]:
             severity="critical",
             summary={"vi": f"Không đọc được nguồn {_STREAM}", "en": f"Source {_STREAM} cannot be read"},
             description={
-                "vi": "Mọi lần đọc đều hỏng. Tình trạng các điểm cầu của nguồn này là không rõ, không phải là hỏng.",
-                "en": "Every reading fails. The state of its endpoints is unknown, which does not mean that they fail.",
+                "vi": "Mọi lần đọc đều hỏng: `conftrack doctor` nói vì sao. "
+                "Tình trạng các điểm cầu của nguồn này là không rõ, không phải là hỏng.",
+                "en": "Every reading fails: `conftrack doctor` says why. "
+                "The state of its endpoints is unknown, which does not mean that they fail.",
             },
         ),
         Alert(

@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from conftrack.config import SourceConfig
-from conftrack.model import Page, Snapshot
+from conftrack.model import Page, Snapshot, is_possible
 
 Clock = Callable[[], datetime]
 """The time now, aware, UTC."""
@@ -87,6 +87,14 @@ class PushRefused(Exception):
     """The pushed request does not prove that it comes from the conference system."""
 
 
+def possible(time: datetime) -> datetime:
+    """The time. Raises `msgspec.ValidationError` for one at which nothing can have been: its record is to be rejected,
+    in the system's own words. (Where a source does not ask, the record is rejected as the source understood it.)"""
+    if not is_possible(time):
+        raise msgspec.ValidationError(f"Holds a time of the year {time.year}")
+    return time
+
+
 _SCHEME = re.compile(r"^(?:sips?|h323|tel|im|callto):(?://)?")
 _PORT = re.compile(r"^(?P<host>\[[^\]]+\]|[^:@]*(?:@[^:]*)?):\d{1,5}$")
 
@@ -113,7 +121,7 @@ def normalise_alias(alias: str) -> str | None:
         text = text.split(";", 1)[0].split("?", 1)[0]
     if port := _PORT.match(text):
         text = port["host"]
-    text = text.rstrip(".")
+    text = text.rstrip(". ")
     if re.fullmatch(r"\+?[\d ().-]*\d[\d ().-]*", text) and not re.fullmatch(r"\d{1,3}(\.\d{1,3}){3}", text):
         text = re.sub(r"[ ().-]", "", text)
     return text or None

@@ -123,6 +123,8 @@ class IncidentRow(Row, frozen=True):
     source: str | None
     endpoint: str | None
     name: str | None
+    contact_name: str | None
+    contact_phone: str | None
     identity: str | None
     org: str | None
     org_name: str | None

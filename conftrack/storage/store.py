@@ -23,7 +23,7 @@ import msgspec
 from conftrack.config import PrivacyConfig
 from conftrack.model import LegRecord, Level, MeetingRecord, Origin, Page, Rejected
 from conftrack.privacy import Privacy, Said, nameless
-from conftrack.storage.arriving import once, storable
+from conftrack.storage.arriving import once, possible, storable
 from conftrack.storage.database import Connection
 from conftrack.storage.deriving import compute_usage, derive_meetings
 from conftrack.storage.queries import query
@@ -160,10 +160,10 @@ class Store:
         return self._privacy
 
     async def admit(self, said: Said) -> Said:
-        """What may be known of what a source said: for whatever is shown before it is stored."""
+        """What may be known of what a source said, and can be: for whatever is shown before it is stored."""
         privacy = await self.privacy()
         asked = privacy.asks(said)
-        return privacy.admit(said, await self._sites(self._pool, asked) if asked else frozenset())
+        return possible(privacy.admit(said, await self._sites(self._pool, asked) if asked else frozenset()))
 
     async def store(self, source_id: int, page: Page, *, now: datetime, stored_total: int | None = None) -> Outcome:
         """Stores one page: rows, rejected records, cursor and certificate, all or nothing.
@@ -466,6 +466,7 @@ class Store:
 
     async def settle(self, record: RejectedRecord, page: Page, *, now: datetime) -> bool:
         """Stores what a rejected record turned out to be, or keeps it with its newest error; whether it is settled."""
+        page = await self.admit(page)
         if page.rejected:
             await self._pool.execute(query("update_rejected"), record.rejected_id, page.rejected[0].error)
             return False

@@ -256,4 +256,29 @@ def _ranking() -> list[Panel | RowPanel]:
             {"Kéo dài / Lasted": Column(unit="s", decimals=0)},
             width=10, height=12,
         ),
+        rows(
+            ("Sự cố theo nhà mạng", "Incidents by carrier"),
+            (
+                "Sự cố của các điểm cầu trong tháng: bao nhiêu lần, và tất cả kéo dài bao lâu; lâu nhất trước. "
+                "Vắng mặt không tính. Mất nhiều giờ vì một lần và chập chờn nhiều lần là hai việc khác nhau.",
+                "Incidents of endpoints in the month: how many, and how long they lasted together; the longest first. "
+                "Absence is left out. One that lasted hours and many that lasted seconds are different things.",
+            ),
+            Sql(f"""
+                select
+                  coalesce(carrier, 'không ghi / not said') as "Nhà mạng / Carrier",
+                  count(*) as "Sự cố / Incidents",
+                  sum(duration_seconds) / 3600 as "Giờ sự cố / Incident hours",
+                  count(distinct endpoint) as "Điểm cầu gặp sự cố / Endpoints with one",
+                  count(parent_id) as "Thuộc đợt mất hàng loạt / In an outage",
+                  count(*) filter (where owner = 'carrier') as "Do nhà mạng, đã xác nhận / By the carrier, confirmed"
+                from conftrack.incidents
+                where {OF_MONTH} and kind not in ('outage', 'absent') and endpoint is not null
+                  and (${{source:sqlstring}} = '*' or source = ${{source:sqlstring}})
+                group by carrier
+                order by 3 desc nulls last, 2 desc
+                """),
+            {"Giờ sự cố / Incident hours": Column(decimals=1)},
+            none="không có sự cố / no incidents",
+        ),
     ]  # fmt: skip

@@ -174,7 +174,8 @@ order by v.opened_at desc, v.incident_id desc;
 
 -- name: list_incident
 -- $1 incident_ids
-select i.incident_id, i.kind, i.source, i.endpoint, e.name, i.identity, i.org, u.name as org_name, i.carrier, i.area,
+select i.incident_id, i.kind, i.source, i.endpoint, e.name, e.contact_name, e.contact_phone, i.identity, i.org,
+  u.name as org_name, i.carrier, i.area,
   i.meeting_id, coalesce(m.title, n.title) as title, coalesce(m.room, n.room) as room, i.end_class, i.end_reason, i.opened_at,
   i.closed_at, i.parent_id, i.owner, i.acknowledged_at, i.acknowledged_by
 from conftrack.incidents i

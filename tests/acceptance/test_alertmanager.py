@@ -13,8 +13,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from tests.alerting import RULES, SHIPPED, Webhook, alertmanager, program, ready
+from tests.alerting import RULES, SHIPPED, Webhook, adapted_alertmanager, alertmanager, program, ready
+from tests.mail_server import MailServer
 
 CONFIG = SHIPPED / "alertmanager.yml"
 Labels = dict[str, str]
@@ -95,7 +98,7 @@ class Alerting:
 @asynccontextmanager
 async def alerting(folder: Path) -> AsyncIterator[Alerting]:
     async with Webhook.served() as webhook, aiohttp.ClientSession() as client:
-        with alertmanager(folder, webhook.url) as address:
+        with alertmanager(folder, adapted_alertmanager(webhook.url)) as address:
             await ready(client, address)
             yield Alerting(client, address, webhook)
 
@@ -173,3 +176,50 @@ async def test_nobody_is_told_that_a_silenced_alert_is_over(tmp_path: Path) -> N
         await asyncio.sleep(12)
 
         assert [message.status for message in to.webhook.messages] == ["firing", "firing"]
+
+
+async def test_a_person_reads_what_happened_when_why_and_where_to_look(tmp_path: Path) -> None:
+    """The same by mail and by Telegram, at the time that it is here; and that it is over."""
+    said = {
+        "summary": "Sự cố của Hội trường (PT-01) đã 30 phút chưa ai nhận", "description": "Sự cố vẫn đang diễn ra.",
+        "runbook_url": "https://wiki.example/runbooks#x", "page_url": "https://c.example/incidents",
+    }  # fmt: skip
+    chat: asyncio.Queue[str] = asyncio.Queue()
+
+    async def send_message(request: web.Request) -> web.Response:
+        chat.put_nowait((await request.json())["text"])
+        return web.json_response({"ok": True, "result": {"message_id": 1, "date": 1, "chat": {"id": -1001}}})
+
+    app = web.Application()
+    app.router.add_post("/bot{token}/sendMessage", send_message)
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    async with MailServer() as mails, TestServer(app, host="127.0.0.1") as telegram, aiohttp.ClientSession() as client:
+        sender = config["global"]["smtp_from"]
+        smarthost = f"127.0.0.1:{mails.port}"
+        config["global"] = {"smtp_smarthost": smarthost, "smtp_from": sender, "smtp_require_tls": False}
+        for receiver in config["receivers"]:
+            receiver.pop("webhook_configs", None)
+            for told in receiver.get("telegram_configs", ()):
+                del told["bot_token_file"]
+                told |= {"bot_token": "1:x", "api_url": f"http://127.0.0.1:{telegram.port}"}
+        with alertmanager(tmp_path, config) as address:
+            await ready(client, address)
+            begun = datetime.now(UTC)  # noqa: TID251 - Alertmanager has the real clock
+            alert = {"labels": about("IncidentIgnored"), "annotations": said, "startsAt": begun.isoformat()}
+            texts = []
+            for ends in ({}, {"endsAt": (begun + timedelta(seconds=1)).isoformat()}):
+                async with client.post(f"http://{address}/api/v2/alerts", json=[alert | ends]) as answer:
+                    assert answer.status == 200, await answer.text()
+                texts.append((await asyncio.wait_for(chat.get(), 30)).strip())
+            for _ in range(300):
+                await asyncio.sleep(0.1 if len(mails.delivered) < 2 else 0)
+    local = (begun + timedelta(hours=7)).strftime("%H:%M %d/%m")
+    where = f"Xem và gọi ai: {said['page_url']}"
+
+    assert [text.split("\n") for text in texts] == [
+        [said["summary"], f"Báo lúc {local}. {said['description']}", f"Sổ tay: {said['runbook_url']}", where],
+        [f"Đã hết: {said['summary']}", where],
+    ]
+    bodies = [mail.message.get_body(("plain",)) for mail in mails.delivered]
+    assert ["\n".join(body.get_content().split("\r\n")).strip() for body in bodies if body is not None] == texts
+    assert [mail.message["Subject"] for mail in mails.delivered] == [said["summary"], f"Đã hết: {said['summary']}"]

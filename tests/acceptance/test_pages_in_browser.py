@@ -85,12 +85,12 @@ async def test_an_operator_works_through_an_incident(province: Province, visit: 
     async with province.served() as url:
         await visit.sign_in(url, "/incidents")
         incident = visit.page.locator("li.incident", has_text="Sơn Dương").first
-        await incident.get_by_text("Act").click()
+        await incident.get_by_text("Act", exact=True).click()
         await incident.get_by_role("button", name="Acknowledge").click()
         await expect(incident).to_contain_text("acknowledged by lan, 09:32")
         assert "#i" in visit.page.url
 
-        await incident.get_by_text("Act").click()
+        await incident.get_by_text("Act", exact=True).click()
         await incident.get_by_label("Note").fill(NASTY)
         await incident.get_by_role("button", name="Write").click()
         await expect(incident).to_contain_text(NASTY)

@@ -41,7 +41,7 @@ from conftrack.storage import inventory, migrate
 from conftrack.storage.database import Database
 from conftrack.storage.embedded import EmbeddedPostgres
 from conftrack.storage.store import Store
-from tests.alerting import Webhook, alertmanager, free_port, prometheus, ready
+from tests.alerting import Webhook, adapted_alertmanager, alertmanager, free_port, prometheus, ready
 from tests.service_process import Service
 
 GRACE = 20.0
@@ -126,7 +126,7 @@ async def measure(dsn: str, folder: Path, drops: int) -> list[Drop]:
     port = free_port()
     async with Webhook.served() as webhook, aiohttp.ClientSession() as client:
         with (
-            alertmanager(folder, webhook.url) as desk,
+            alertmanager(folder, adapted_alertmanager(webhook.url)) as desk,
             prometheus(folder, f"127.0.0.1:{port}", desk) as series,
         ):
             await asyncio.gather(ready(client, desk), ready(client, series))

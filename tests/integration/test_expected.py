@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -398,6 +399,18 @@ async def test_a_calendar_is_invitations(desk: Desk, store: Store) -> None:
     ]
     await desk.take(calendar(WEEKLY))
     assert desk.nothing_to_do
+
+
+async def test_a_calendar_says_the_same_however_its_accents_are_encoded(desk: Desk, store: Store) -> None:
+    """A letter apart from its marks, as macOS writes them: it is the same room and title."""
+    await store_all(store, [page(leg("1", room="Phòng họp"))])
+    text = calendar(WEEKLY).replace("LOCATION:hall", "LOCATION:Phòng họp")
+    await desk.take(text)
+    taken = await desk.stands()
+    await desk.take(unicodedata.normalize("NFD", text))
+
+    assert desk.nothing_to_do
+    assert {(one.room, one.title) for one in taken.values()} == {("Phòng họp", "Giao ban, tuần")}
 
 
 async def test_what_is_moved_or_cancelled_in_a_calendar_is_so_here(desk: Desk) -> None:

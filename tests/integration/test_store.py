@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
+from conftrack.board import Board
 from conftrack.config import DatabaseConfig, Secret
-from conftrack.model import Endpoint, LegRecord, Origin, Page, Rejected, Window
+from conftrack.model import Endpoint, LegRecord, Origin, Page, Reading, Rejected, Snapshot, Window
 from conftrack.storage import inventory
 from conftrack.storage.database import Database, Unavailable
 from conftrack.storage.queries import query
@@ -439,6 +442,45 @@ async def test_a_number_that_no_column_holds_does_not_stop_its_page(database: Da
     assert (rows["bad"]["rx_bitrate"], rows["bad"]["tx_bitrate"]) == (None, 2**31 - 1)
 
 
+IMPOSSIBLE = [datetime(1970, 1, 1, 0, 0, 3, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("time", IMPOSSIBLE)
+async def test_a_time_that_cannot_be_makes_no_meeting_of_ages(time: datetime, database: Database, store: Store) -> None:
+    """Whatever source lets it through, its record is kept as a rejected one, and counted; its neighbours are stored."""
+    source = await store.register("one", "test")
+    bad = page(
+        meeting("m-bad", started_at=time), meeting("m-good"), leg("bad", joined_at=time),
+        leg("attempt", None, left_at=time), leg("good"), count(12, at=time), count(15),
+    )  # fmt: skip
+    bad = replace(
+        bad, readings=(Reading(device="site-1", at=time, people=3), Reading(device="site-1", at=NOW, people=4))
+    )
+
+    assert await store.store(source, bad, now=NOW) == Outcome(inserted=4, rejected=5)
+    assert await store.store(source, bad, now=NOW) == Outcome(unchanged=9)
+    await store.refresh()
+
+    assert set(await legs(database)) == {"good"}
+    assert [m["duration_seconds"] for m in await meetings(database)] == [3600]
+    kept = {r.external_id: json.loads(r.raw) for r in await store.list_rejected() if r.external_id}
+    assert kept.keys() == {"m-bad", "bad", "attempt"}
+    assert datetime.fromisoformat(kept["bad"]["joined_at"]) == time
+
+
+async def test_a_snapshot_with_a_time_that_cannot_be_is_kept_once(store: Store) -> None:
+    """It is neither on the board nor kept anew at each look, whatever is measured of its leg meanwhile."""
+    source = await store.register("one", "test")
+    board = Board()
+    for loss in (0.0, 0.1):
+        bad = leg("bad", left=None, joined_at=IMPOSSIBLE[0], rx_loss=loss)
+        snapshot = await store.admit(Snapshot(taken_at=NOW, legs=(bad, leg("good", left=None))))
+        await store.store(source, board.observe(snapshot).page, now=NOW)
+
+    assert board.legs.keys() == {"good"}
+    assert [r.external_id for r in await store.list_rejected()] == ["bad"]
+
+
 async def test_what_did_not_decode_is_kept_whole_and_once(database: Database, store: Store) -> None:
     """Its bytes, stream and error, however often it is read; and its page is stored around it."""
     source = await store.register("one", "test")
@@ -483,6 +525,17 @@ async def test_a_retried_record_is_stored_or_kept_with_its_newest_error(database
     assert await store.list_rejected() == []
     assert "leg-1" in await legs(database)
     assert await store.cursor(source, "live") == at(10)
+
+
+async def test_a_retried_record_of_a_time_that_cannot_be_stays_rejected(database: Database, store: Store) -> None:
+    """However its source reads it."""
+    source = await store.register("one", "test")
+    await store.store(source, page(Rejected(raw=b"1", error="old")), now=NOW)
+    (record,) = await store.list_rejected("one")
+
+    assert not await store.settle(record, page(leg(joined_at=IMPOSSIBLE[0])), now=NOW)
+    assert [(r.raw, r.error) for r in await store.list_rejected()] == [(b"1", "Holds a time that cannot be")]
+    assert await legs(database) == {}
 
 
 async def test_a_cursor_never_lies_in_the_future_and_never_goes_back(store: Store) -> None:

@@ -128,6 +128,15 @@ async def test_a_meeting_over_midnight_is_of_the_day_and_month_it_began_in(datab
     assert monthly == [(date(2026, 3, 1), 1, 2, 4800, 2)]
 
 
+async def test_a_meeting_over_the_midnight_of_utc_is_of_one_day_here(database: Database, store: Store) -> None:
+    """From 06:30 to 07:30 on the first of a month, which is still the last of the one before in UTC (B5)."""
+    first = (30 * 24 - 1.5) * 60  # from eight in the morning of 2 March
+    await store_all(store, [page(leg("a", first, first + 60, identity="a"))])
+
+    assert await usage(database, "usage_daily", "day, meetings, leg_seconds") == [(date(2026, 4, 1), 1, 3600)]
+    assert await usage(database, "usage_monthly", "month, meetings, leg_seconds") == [(date(2026, 4, 1), 1, 3600)]
+
+
 async def test_a_months_peak_may_lie_between_two_of_its_days(database: Database, store: Store) -> None:
     """A meeting that reaches into the next day is up together with those that begin then."""
     midnight = 16 * 60

@@ -336,6 +336,19 @@ async def test_each_incident_says_what_it_means_and_what_to_check_first(province
         assert "Nhiều khả năng thuộc về:" in page
 
 
+async def test_beside_each_open_incident_is_whom_to_ring(province: Province) -> None:
+    """On the list and on the page of its meeting, where alerts lead; of what is over nobody is rung."""
+    await some_incidents(province)
+    for path in ("/incidents", f"/meetings/{province.meetings['Giao ban']}"):
+        async with province.served() as url, visiting(url) as client, client.get(f"{path}?lang=en") as answer:
+            parts = (await answer.text()).split('<li class="incident')[1:]
+        listed = [part.partition("</li>")[0] for part in parts]
+
+        assert {'href="tel:' in one for one in listed if one.startswith(" open") and "/endpoints/" in one} == {True}
+        assert not any("Contact" in one for one in listed if not one.startswith(" open"))
+        assert {">0912 000 005</a>" in one for one in listed if "/endpoints/PT-05" in one} == {True}
+
+
 async def test_what_is_over_is_paged(province: Province) -> None:
     """A hundred on a page, each once; the second page has no open ones."""
     for minutes in range(100, 250):

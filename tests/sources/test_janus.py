@@ -591,6 +591,20 @@ async def test_malformed_event_is_kept_beside_its_neighbours() -> None:
     assert "room" in page.rejected[0].error
 
 
+@pytest.mark.parametrize("year", [1970, 9999])
+async def test_event_of_a_time_that_cannot_be_is_kept(year: int) -> None:
+    """A server whose clock was never set makes neither legs of ages nor a restart that ends all of them."""
+    at = datetime(year, 1, 1, 0, 0, 3, tzinfo=UTC)
+    joined = event(64, at, session=1, handle=2, plugin=PLUGIN, data={"event": "joined", "room": 1, "id": 3})
+    started = event(256, at, status="started")
+
+    page = make_source().receive(make_push(b"[" + joined + b"," + started + b"]"))
+
+    assert (page.legs, page.restarted_at) == ((), None)
+    assert [joined, started] == [rejected.raw for rejected in page.rejected]
+    assert {rejected.error for rejected in page.rejected} == {f"Holds a time of the year {year}"}
+
+
 async def test_rejected_event_can_be_decoded_again() -> None:
     """What was rejected is read again as it was kept; what still cannot be read stays rejected."""
     source, at = make_source(), now()

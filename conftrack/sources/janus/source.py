@@ -21,7 +21,7 @@ import msgspec
 from conftrack.config import Secret, SourceConfig
 from conftrack.errors import SourceError
 from conftrack.model import LegRecord, Origin, Page, Rejected, Snapshot
-from conftrack.sources.base import Clock, Observer, Push, PushRefused, is_address, normalise_alias
+from conftrack.sources.base import Clock, Observer, Push, PushRefused, is_address, normalise_alias, possible
 from conftrack.sources.janus import wire
 from conftrack.sources.janus.admin import AdminApi, Refused
 from conftrack.sources.janus.roster import SERVER, End, Join, Key, Roster, Scope
@@ -245,7 +245,7 @@ class JanusSource:
 
     def _take(self, event: wire.Event, touched: set[Scope], restarts: list[datetime]) -> None:
         """Takes in one event, and notes whose legs it may have changed. Raises DecodeError."""
-        at = _EPOCH + timedelta(microseconds=event.timestamp)
+        at = possible(_EPOCH + timedelta(microseconds=event.timestamp))
 
         def ended(scope: Scope, end: End) -> None:
             self._roster.ended(scope, end)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from conftrack.model import Excluded, LegRecord, MeetingRecord
-from conftrack.sources.base import is_address, normalise_alias
+from conftrack.sources.base import is_address, normalise_alias, possible
 from conftrack.sources.pexip.causes import Direction, end_class
 from conftrack.sources.pexip.quality import Quality, ended_quality
 from conftrack.sources.pexip.wire import (
@@ -141,10 +141,7 @@ _NO_QUALITY = Quality()
 
 
 def _utc(time: datetime) -> datetime:
-    # Clocks that were not set say 1970, and fillers such as 0001 or 9999 stand for no time: one such row would make a
-    # meeting of ages, and the rollups of every day in it.
-    if not 2000 <= time.year < 2100:
-        raise msgspec.ValidationError(f"Holds a time of the year {time.year}")
+    possible(time)  # before it is moved to UTC, which has no time before the year 1
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 

@@ -150,6 +150,7 @@ class _Judging:
         changed = await self._store(
             rows, await self._connection.fetch(query("list_stored_incident"), meetings, dated, sites, since)
         )
+        await self._connection.execute(query("drop_wait"), dated, sites)
         if self._waits:
             units, moments = zip(*self._waits, strict=True)
             await self._connection.execute(query("wait_for"), *map(list, zip(*units, strict=True)), list(moments))

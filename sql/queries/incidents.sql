@@ -340,6 +340,12 @@ with kept as (
 )
 delete from conftrack.incident where incident_id = any($1::bigint[]) and not incident_id = any($2::bigint[]);
 
+-- name: drop_wait
+-- What these waited for before they were judged: whoever was judged without being due waits anew.
+-- $1 invitation_ids  $2 endpoint_ids
+delete from conftrack.dirty_incident
+where due_at is not null and (invitation_id = any($1::bigint[]) or endpoint_id = any($2::integer[]));
+
 -- name: wait_for
 -- $1 meeting_ids  $2 invitation_ids  $3 endpoint_ids  $4 moments
 insert into conftrack.dirty_incident (meeting_id, invitation_id, endpoint_id, due_at)

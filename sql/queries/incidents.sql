@@ -351,12 +351,9 @@ where due_at is not null and (invitation_id = any($1::bigint[]) or endpoint_id =
 insert into conftrack.dirty_incident (meeting_id, invitation_id, endpoint_id, due_at)
 select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[]);
 
--- name: clear_incident_day
--- $1 days
-delete from conftrack.incident_day where period = any($1::date[]);
-
 -- name: count_incident_day
--- The incidents of these days, for each source and all, and each unit with all above it and all.
+-- The incidents of these days, for each source and all, and each unit with all above it and all; only what is another
+-- number than before is written.
 -- $1 days
 with each as (
   select i.day, i.source_id, e.org_unit_id
@@ -372,12 +369,25 @@ scoped as (
   select day, source_id, null::integer as org_unit_id from each
   union all
   select e.day, e.source_id, up.ancestor_id from each e join up on up.org_unit_id = e.org_unit_id
+),
+counted as (
+  select e.day, s.scope as source_id, e.org_unit_id, count(*) as incidents
+  from scoped e
+  cross join lateral (select e.source_id union select null) s (scope)
+  group by e.day, s.scope, e.org_unit_id
+),
+gone as (
+  delete from conftrack.incident_day d
+  where d.period = any($1::date[]) and not exists (
+    select from counted c
+    where (c.day, coalesce(c.source_id, 0), coalesce(c.org_unit_id, 0))
+        = (d.period, coalesce(d.source_id, 0), coalesce(d.org_unit_id, 0))
+  )
 )
-insert into conftrack.incident_day (period, source_id, org_unit_id, incidents)
-select day, s.scope, org_unit_id, count(*)
-from scoped e
-cross join lateral (select e.source_id union select null) s (scope)
-group by day, s.scope, org_unit_id;
+insert into conftrack.incident_day as d (period, source_id, org_unit_id, incidents)
+select day, source_id, org_unit_id, incidents from counted
+on conflict (period, source_id, org_unit_id) do update set incidents = excluded.incidents
+where d.incidents <> excluded.incidents;
 
 -- name: list_open_incident
 select incident_id, kind, source, endpoint, identity, org, carrier, area, meeting_id, end_class, end_reason, opened_at,

@@ -26,9 +26,10 @@ due as (
     ))
     or (d.endpoint_id is not null and d.due_at <= (
       select min(g.read_at)
-      from conftrack.endpoint_registration r
-      join conftrack.registrar g on g.source_id = r.source_id
-      where r.endpoint_id = d.endpoint_id
+      from conftrack.registrar g
+      where exists (
+        select from conftrack.endpoint_registration r where r.endpoint_id = d.endpoint_id and r.source_id = g.source_id
+      )
     ))
     or (d.meeting_id is not null and m.meeting_id is null)
     or (d.invitation_id is not null and i.invitation_id is null)
@@ -259,24 +260,47 @@ from (
   join conftrack.leg l on l.conference_id = c.conference_id
   join conftrack.caller k on k.caller_id = l.caller_id
   where m.meeting_id = any($1::bigint[]) and k.endpoint_id is not null
-    and m.span_to > (select min(since) from conftrack.registration)
+    and exists (select from conftrack.registrar)
 ) m
 where conftrack.missed_registration(m.endpoint_id, m.span_from, m.span_to);
 
 -- name: list_registered
--- These endpoints with when they were registered where, in order of time, and up to when all those lists were read.
--- $1 endpoint_ids
-select e.endpoint_id, e.service_hours, e.retired_on, r.seen_until, r.sources, r.begins, r.ends
-from conftrack.endpoint e
+-- These endpoints with when they were registered where, in order of time, as far as it matters for what is told anew, and
+-- up to when all those lists were read. recent: from when on that is; of what began before, the last of each alias tells
+-- all.
+-- $1 endpoint_ids  $2 how long before all of these lists were read
+with site as (
+  select e.endpoint_id, e.service_hours, e.retired_on, s.seen_until, min(s.seen_until) over () - $2::interval as recent
+  from conftrack.endpoint e
+  cross join lateral (
+    select min(g.read_at) as seen_until
+    from conftrack.registrar g
+    where exists (
+      select from conftrack.endpoint_registration r where r.endpoint_id = e.endpoint_id and r.source_id = g.source_id
+    )
+  ) s
+  where e.endpoint_id = any($1::integer[]) and s.seen_until is not null
+)
+select s.endpoint_id, s.service_hours, s.retired_on, s.seen_until, s.recent, r.sources, r.begins, r.ends
+from site s
 cross join lateral (
-  select min(g.read_at) as seen_until, array_agg(r.source_id order by r.since, r.until) as sources,
+  select array_agg(r.source_id order by r.since, r.until) as sources,
     array_agg(r.since order by r.since, r.until) as begins, array_agg(r.until order by r.since, r.until) as ends
-  from conftrack.endpoint_registration r
-  join conftrack.registrar g on g.source_id = r.source_id
-  where r.endpoint_id = e.endpoint_id
+  from conftrack.alias a
+  cross join conftrack.registrar g
+  cross join lateral (
+    (
+      select * from conftrack.registration
+      where source_id = g.source_id and alias = a.alias and since <= s.recent
+      order by since desc
+      limit 1
+    )
+    union all
+    select * from conftrack.registration where source_id = g.source_id and alias = a.alias and since > s.recent
+  ) r
+  where a.endpoint_id = s.endpoint_id
 ) r
-where e.endpoint_id = any($1::integer[]) and r.seen_until is not null
-order by e.endpoint_id;
+order by s.endpoint_id;
 
 -- name: list_up
 -- When these endpoints were in meetings.

@@ -150,6 +150,7 @@ class _Judging:
         changed = await self._store(
             rows, await self._connection.fetch(query("list_stored_incident"), meetings, dated, sites, since)
         )
+        await self._connection.execute(query("drop_wait"), dated, sites)
         if self._waits:
             units, moments = zip(*self._waits, strict=True)
             await self._connection.execute(query("wait_for"), *map(list, zip(*units, strict=True)), list(moments))
@@ -208,11 +209,15 @@ class _Judging:
         """What these endpoints were not registered in, as far as it is told anew: what went on since a moment."""
         if not ids:
             return None, []
-        found = await self._connection.fetch(query("list_registered"), ids)
+        found = await self._connection.fetch(query("list_registered"), ids, RECENT)
         if not found:
             return None, []
-        recent = min(row["seen_until"] for row in found) - RECENT
-        begin = min(gone_since(zip(row["begins"], row["ends"], strict=True), recent) for row in found)
+        recent: datetime = found[0]["recent"]
+        known = {
+            row["endpoint_id"]: _since_gone(zip(row["sources"], row["begins"], row["ends"], strict=True), recent)
+            for row in found
+        }
+        begin = min(since for since, _ in known.values())
         up: dict[int, list[tuple[datetime, datetime | None]]] = defaultdict(list)
         for row in await self._connection.fetch(query("list_up"), ids, begin):
             up[row["endpoint_id"]].append((row["joined_at"], row["left_at"]))
@@ -223,7 +228,8 @@ class _Judging:
         rows: list[Row] = []
         for row in found:
             endpoint_id, retired_on = row["endpoint_id"], row["retired_on"]
-            spans = tuple(zip(row["begins"], row["ends"], strict=True))
+            _, registered = known[endpoint_id]
+            spans = tuple((since, until) for _, since, until in registered)
             of = Registrations(
                 key=-endpoint_id, registered=spans, seen_until=row["seen_until"], service_hours=row["service_hours"],
                 retired_at=datetime.combine(retired_on, time(), self._timezone) if retired_on is not None else None,
@@ -234,7 +240,7 @@ class _Judging:
             verdict = unregistered(of, self._timezone)
             if verdict.due_at is not None:
                 self._waits.append(((None, None, endpoint_id), verdict.due_at))
-            last = {since: source for (since, _), source in zip(spans, row["sources"], strict=True)}
+            last = {since: source for source, since, _ in registered}
             rows += [
                 Row(
                     source_id=last[max(since for since in last if since <= episode.opened_at)], meeting_id=None,
@@ -361,6 +367,18 @@ class _Judging:
         if days:
             await count_incidents(self._connection, list(days))
         return changed + len(gone)
+
+
+def _since_gone(
+    registered: Iterable[tuple[int, datetime, datetime | None]], recent: datetime
+) -> tuple[datetime, list[tuple[int, datetime, datetime | None]]]:
+    """When an endpoint was last registered by a moment (see `gone_since`), and of its registrations, each with the
+    source, what comes of them from then on: what went before is not told anew, however much it was."""
+    registered = list(registered)
+    begin = gone_since(((since, until) for _, since, until in registered), recent)
+    return begin, [
+        (source, max(since, begin), until) for source, since, until in registered if until is None or until >= begin
+    ]
 
 
 def _recognise(rows: Iterable[Row], stored: Iterable[asyncpg.Record], orgs: Mapping[str, int]) -> None:

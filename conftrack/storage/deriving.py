@@ -43,7 +43,8 @@ async def derive_meetings(connection: Connection, timezone: ZoneInfo) -> int:
     await connection.execute(query("sum_meeting"), timezone.key)
     await connection.execute(query("mark_incidents"))
     if meetings > BULK:
-        await connection.execute("analyze conftrack.meeting")  # they have their days now
+        # They have their days now, and head counts their meetings.
+        await connection.execute("analyze conftrack.meeting, conftrack.headcount")
     return meetings
 
 
@@ -69,5 +70,4 @@ async def compute_usage(connection: Connection) -> int:
 async def count_incidents(connection: Connection, days: Sequence[date]) -> None:
     """Counts the incidents of days again, for each source and unit."""
     await connection.execute(query("lock_usage"))  # one at a time counts a day
-    await connection.execute(query("clear_incident_day"), days)
     await connection.execute(query("count_incident_day"), days)

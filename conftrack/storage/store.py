@@ -124,7 +124,11 @@ class Store:
     # -- sources and cursors
 
     async def register(self, name: str, kind: str) -> int:
-        return int(await self._pool.fetchval(query("register_source"), name, kind))
+        async with self._pool.acquire() as connection:
+            row = await _one(connection, "register_source", name, kind)
+            if row["unlearned"]:
+                await connection.execute(query("learn_sources"))
+        return int(row["source_id"])
 
     async def cursor(self, source_id: int, stream: str) -> datetime | None:
         """How far the stream was read: everything that ended before is stored. None: nothing yet."""

@@ -26,9 +26,10 @@ due as (
     ))
     or (d.endpoint_id is not null and d.due_at <= (
       select min(g.read_at)
-      from conftrack.endpoint_registration r
-      join conftrack.registrar g on g.source_id = r.source_id
-      where r.endpoint_id = d.endpoint_id
+      from conftrack.registrar g
+      where exists (
+        select from conftrack.endpoint_registration r where r.endpoint_id = d.endpoint_id and r.source_id = g.source_id
+      )
     ))
     or (d.meeting_id is not null and m.meeting_id is null)
     or (d.invitation_id is not null and i.invitation_id is null)
@@ -259,24 +260,47 @@ from (
   join conftrack.leg l on l.conference_id = c.conference_id
   join conftrack.caller k on k.caller_id = l.caller_id
   where m.meeting_id = any($1::bigint[]) and k.endpoint_id is not null
-    and m.span_to > (select min(since) from conftrack.registration)
+    and exists (select from conftrack.registrar)
 ) m
 where conftrack.missed_registration(m.endpoint_id, m.span_from, m.span_to);
 
 -- name: list_registered
--- These endpoints with when they were registered where, in order of time, and up to when all those lists were read.
--- $1 endpoint_ids
-select e.endpoint_id, e.service_hours, e.retired_on, r.seen_until, r.sources, r.begins, r.ends
-from conftrack.endpoint e
+-- These endpoints with when they were registered where, in order of time, as far as it matters for what is told anew, and
+-- up to when all those lists were read. recent: from when on that is; of what began before, the last of each alias tells
+-- all.
+-- $1 endpoint_ids  $2 how long before all of these lists were read
+with site as (
+  select e.endpoint_id, e.service_hours, e.retired_on, s.seen_until, min(s.seen_until) over () - $2::interval as recent
+  from conftrack.endpoint e
+  cross join lateral (
+    select min(g.read_at) as seen_until
+    from conftrack.registrar g
+    where exists (
+      select from conftrack.endpoint_registration r where r.endpoint_id = e.endpoint_id and r.source_id = g.source_id
+    )
+  ) s
+  where e.endpoint_id = any($1::integer[]) and s.seen_until is not null
+)
+select s.endpoint_id, s.service_hours, s.retired_on, s.seen_until, s.recent, r.sources, r.begins, r.ends
+from site s
 cross join lateral (
-  select min(g.read_at) as seen_until, array_agg(r.source_id order by r.since, r.until) as sources,
+  select array_agg(r.source_id order by r.since, r.until) as sources,
     array_agg(r.since order by r.since, r.until) as begins, array_agg(r.until order by r.since, r.until) as ends
-  from conftrack.endpoint_registration r
-  join conftrack.registrar g on g.source_id = r.source_id
-  where r.endpoint_id = e.endpoint_id
+  from conftrack.alias a
+  cross join conftrack.registrar g
+  cross join lateral (
+    (
+      select * from conftrack.registration
+      where source_id = g.source_id and alias = a.alias and since <= s.recent
+      order by since desc
+      limit 1
+    )
+    union all
+    select * from conftrack.registration where source_id = g.source_id and alias = a.alias and since > s.recent
+  ) r
+  where a.endpoint_id = s.endpoint_id
 ) r
-where e.endpoint_id = any($1::integer[]) and r.seen_until is not null
-order by e.endpoint_id;
+order by s.endpoint_id;
 
 -- name: list_up
 -- When these endpoints were in meetings.
@@ -340,17 +364,20 @@ with kept as (
 )
 delete from conftrack.incident where incident_id = any($1::bigint[]) and not incident_id = any($2::bigint[]);
 
+-- name: drop_wait
+-- What these waited for before they were judged: whoever was judged without being due waits anew.
+-- $1 invitation_ids  $2 endpoint_ids
+delete from conftrack.dirty_incident
+where due_at is not null and (invitation_id = any($1::bigint[]) or endpoint_id = any($2::integer[]));
+
 -- name: wait_for
 -- $1 meeting_ids  $2 invitation_ids  $3 endpoint_ids  $4 moments
 insert into conftrack.dirty_incident (meeting_id, invitation_id, endpoint_id, due_at)
 select * from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[]);
 
--- name: clear_incident_day
--- $1 days
-delete from conftrack.incident_day where period = any($1::date[]);
-
 -- name: count_incident_day
--- The incidents of these days, for each source and all, and each unit with all above it and all.
+-- The incidents of these days, for each source and all, and each unit with all above it and all; only what is another
+-- number than before is written.
 -- $1 days
 with each as (
   select i.day, i.source_id, e.org_unit_id
@@ -366,12 +393,25 @@ scoped as (
   select day, source_id, null::integer as org_unit_id from each
   union all
   select e.day, e.source_id, up.ancestor_id from each e join up on up.org_unit_id = e.org_unit_id
+),
+counted as (
+  select e.day, s.scope as source_id, e.org_unit_id, count(*) as incidents
+  from scoped e
+  cross join lateral (select e.source_id union select null) s (scope)
+  group by e.day, s.scope, e.org_unit_id
+),
+gone as (
+  delete from conftrack.incident_day d
+  where d.period = any($1::date[]) and not exists (
+    select from counted c
+    where (c.day, coalesce(c.source_id, 0), coalesce(c.org_unit_id, 0))
+        = (d.period, coalesce(d.source_id, 0), coalesce(d.org_unit_id, 0))
+  )
 )
-insert into conftrack.incident_day (period, source_id, org_unit_id, incidents)
-select day, s.scope, org_unit_id, count(*)
-from scoped e
-cross join lateral (select e.source_id union select null) s (scope)
-group by day, s.scope, org_unit_id;
+insert into conftrack.incident_day as d (period, source_id, org_unit_id, incidents)
+select day, source_id, org_unit_id, incidents from counted
+on conflict (period, source_id, org_unit_id) do update set incidents = excluded.incidents
+where d.incidents <> excluded.incidents;
 
 -- name: list_open_incident
 select incident_id, kind, source, endpoint, identity, org, carrier, area, meeting_id, end_class, end_reason, opened_at,

@@ -1,10 +1,26 @@
 -- What the collector, the pages and the commands ask of the database.
 
 -- name: register_source
+-- Writes nothing where it is known. unlearned: the planner has never heard how many sources there are.
 -- $1 name  $2 kind
-insert into conftrack.source as s (name, kind) values ($1, $2)
-on conflict (name) do update set kind = excluded.kind
-returning source_id;
+with known as (
+  select source_id from conftrack.source where name = $1 and kind = $2
+),
+added as (
+  insert into conftrack.source as s (name, kind)
+  select $1, $2 where not exists (select from known)
+  on conflict (name) do update set kind = excluded.kind
+  returning source_id
+)
+select x.source_id, c.reltuples < 1 as unlearned
+from (select source_id from known union all select source_id from added) x
+cross join pg_class c
+where c.oid = 'conftrack.source'::regclass;
+
+-- name: learn_sources
+-- Nothing else ever would: for autovacuum a few rows are too few. Taken for hundreds, they make every query that joins
+-- them prepare for millions of rows.
+analyze conftrack.source;
 
 -- name: get_setting
 -- $1 name

@@ -396,6 +396,37 @@ async def test_an_invitation_to_which_nobody_came_is_many_absences(desk: Desk) -
     assert await desk.rows("endpoint", "opened_at", "closed_at") == [("XA-01", 15, 30)]
 
 
+async def test_what_waits_does_not_pile_up_while_a_meeting_goes_on(desk: Desk) -> None:
+    """However often a meeting is judged before its time has come, what it waits for is marked once."""
+    await _invite(desk, "XA-01", "XA-02", ends=60)
+    await _begun(desk, "XA-03")
+    marked = []
+    for minute in (11, 12, 13, 14):
+        desk.system.minute = minute
+        desk.join(f"guest {minute}", "XA-04")
+        await desk.look(minute)
+        marked.append(await desk.database.pool.fetchval("select count(*) from conftrack.dirty_incident"))
+    assert marked == [marked[0]] * 4
+    await desk.look(15)
+    assert await desk.rows("endpoint", "opened_at") == [("XA-01", 15), ("XA-02", 15)]
+
+
+async def test_incidents_that_are_as_they_were_are_not_counted_into_new_rows(desk: Desk) -> None:
+    """While a day's meetings go on its figures are computed at every look: what is the same number stays as it is."""
+    await _begun(desk, "XA-01", "XA-02")
+    desk.system.minute = 2
+    desk.part("leg XA-01", "dropped")
+    await desk.watch(2.1, 2.6)
+    counts = "select xmin, * from conftrack.incident_day order by source_id, org_unit_id"
+    before = await desk.database.pool.fetch(counts)
+    desk.system.minute = 3
+    desk.join("guest", "XA-04")
+    await desk.look(3)
+
+    assert [row["incidents"] for row in before] == [1] * len(before) != []
+    assert await desk.database.pool.fetch(counts) == before
+
+
 async def test_a_rehearsal_is_not_the_meeting(desk: Desk) -> None:
     """Who was at the test session an hour before and not at the meeting is absent from the meeting."""
     await _invite(desk, "XA-01", starts=60)

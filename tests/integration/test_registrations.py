@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date
+from itertools import zip_longest
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from conftrack.incidents.keeper import Incidents
+from conftrack.incidents.keeper import RECENT, Incidents
 from conftrack.model import Endpoint
 from conftrack.state import Site, State
 from conftrack.storage import inventory
 from conftrack.storage.database import Database
+from conftrack.storage.queries import query
 from conftrack.storage.store import Store
 from tests.integration.test_incidents import SITES, Desk, System
 from tests.worlds import at
@@ -257,3 +260,52 @@ async def test_the_hours_are_those_of_the_configured_zone(desk: Desk) -> None:
     await Store(desk.database.pool, utc).adopt_timezone()
     await Incidents(desk.database.pool, utc).refresh()
     assert await desk.rows(*SHOWN) == [("XA-01", 600, None)]
+
+
+async def test_years_of_registrations_change_nothing_and_are_not_read(desk: Desk) -> None:
+    """What a site is judged by reaches back a month, and to when it was last registered before; the rest only grows."""
+    await desk.database.pool.execute(
+        "insert into conftrack.registration (source_id, alias, since, until) "
+        "select source_id, $1, day, day + interval '86370 seconds' "
+        "from conftrack.source, generate_series($2::timestamptz - interval '900 days', $2, '1 day') day",
+        alias("XA-01"), at(-24 * 60),
+    )  # fmt: skip
+    unregister(desk, "XA-01", "XA-02")
+    await desk.watch(10, 11)
+
+    assert await desk.rows("endpoint", "opened_at", "closed_at") == [("XA-01", 10, None), ("XA-02", 10, None)]
+    sites = await desk.database.pool.fetch("select endpoint_id from conftrack.endpoint order by code limit 2")
+    found = await desk.database.pool.fetch(query("list_registered"), [row["endpoint_id"] for row in sites], RECENT)
+    assert [len(row["begins"]) for row in found] == [RECENT.days + 1, 1]
+
+
+async def test_a_registration_is_missed_as_its_definition_says(desk: Desk) -> None:
+    """Before the end of a period once registered, by any alias anywhere, and by none of them all through it."""
+    rng = random.Random(20261130)
+    pool = desk.database.pool
+    other = await desk.store.register("two", "test")
+    await pool.execute("insert into conftrack.registrar (source_id, read_at) values ($1, $2)", other, at(0))
+    endpoint = await pool.fetchval("select endpoint_id from conftrack.endpoint where code = 'XA-01'")
+    await pool.execute("insert into conftrack.alias (alias, endpoint_id) values ('second', $1)", endpoint)
+    for _ in range(60):
+        await pool.execute("delete from conftrack.registration")
+        for source in (1, other):
+            for name in (alias("XA-01"), "second"):
+                moments = sorted(rng.sample(range(20), rng.choice((0, 1, 2, 3, 4, 5))))
+                rows = [
+                    (source, name, at(since), at(until) if until is not None else None)
+                    for since, until in zip_longest(moments[::2], moments[1::2])
+                ]
+                await pool.executemany("insert into conftrack.registration values ($1, $2, $3, $4)", rows)
+        since, until = sorted(rng.sample(range(20), 2))
+        assert await pool.fetchval(
+            """
+            select conftrack.missed_registration($1, $2, $3) = (
+              exists (select from conftrack.endpoint_registration r where r.endpoint_id = $1 and r.until < $3)
+              and not exists (
+                select from conftrack.endpoint_registration r
+                where r.endpoint_id = $1 and r.since <= $2 and (r.until is null or r.until >= $3)
+              )
+            )
+            """, endpoint, at(since), at(until),
+        )  # fmt: skip

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from conftrack.board import Board
 from conftrack.config import DatabaseConfig, Secret
 from conftrack.model import Endpoint, LegRecord, Origin, Page, Reading, Rejected, Snapshot, Window
-from conftrack.storage import inventory
+from conftrack.storage import deriving, inventory
 from conftrack.storage.database import Database, Unavailable
 from conftrack.storage.queries import query
 from conftrack.storage.store import Outcome, Refreshed, Store
@@ -268,6 +268,34 @@ async def test_reading_everything_again_writes_nothing(database: Database, store
     assert outcome == Outcome(unchanged=outcome.records)
     assert await store.refresh() == Refreshed(meetings=0, days=0)
     assert await rows_of_facts(database) == before
+
+
+async def test_a_source_that_is_known_is_not_written_again(database: Database, store: Store) -> None:
+    """Who waits for a lease registers every two seconds; and the planner knows how few sources there are."""
+    number = await store.register("one", "test")
+    row = "select xmin, kind from conftrack.source"
+    before = await database.pool.fetchrow(row)
+
+    assert await store.register("one", "test") == number
+    assert await database.pool.fetchrow(row) == before
+    assert await database.pool.fetchval(
+        "select reltuples from pg_class where oid = 'conftrack.source'::regclass"
+    ) == 1  # fmt: skip
+    assert await store.register("one", "other") == number
+    assert await database.pool.fetchval("select kind from conftrack.source") == "other"
+
+
+async def test_after_a_bulk_load_the_planner_knows_that_head_counts_have_meetings(
+    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They found theirs in the same refresh: believed to have none, all of them were read for each meeting."""
+    monkeypatch.setattr(deriving, "BULK", 0)
+    await store_all(store, small_world())
+
+    strangers = await database.pool.fetchval(
+        "select null_frac from pg_stats where tablename = 'headcount' and attname = 'meeting_id'"
+    )
+    assert strangers < 1
 
 
 async def test_a_small_world_comes_to_what_the_definitions_say(database: Database, store: Store) -> None:

@@ -93,11 +93,8 @@ class Service:
 
     async def run(self) -> None:
         """Runs until cancelled; then lets the cycles under way end, and gives the leases up."""
-        await self._store.adopt_timezone()
-        await self._keeping.adopt(self._clock())
-        await self._store.refresh()
-        await self.read_sites()
-        await self._judge()
+        while not await self._begin():  # noqa: ASYNC110  (nothing tells that the database is back)
+            await asyncio.sleep(LEASE_INTERVAL)
         self._scheduler.start()
         self._scheduler.add_job(
             self._guarded, "interval", seconds=TOTALS_INTERVAL.total_seconds(), id="totals", args=[self._read_totals],
@@ -123,6 +120,19 @@ class Service:
         finally:
             await self._rest(REPORTS)
             self._scheduler.shutdown(wait=False)
+
+    async def _begin(self) -> bool:
+        """Takes up where the database stands; False while it does not answer."""
+        try:
+            await self._store.adopt_timezone()
+            await self._keeping.adopt(self._clock())
+            await self._store.refresh()
+            await self.read_sites()
+            await self._judge()
+        except Unavailable as error:
+            self._state.lose_database(sentence_of(error), self._clock())
+            return False
+        return True
 
     async def receive(self, name: str, push: Push) -> None:
         """Takes in what the system behind source `name` pushed. Returns once it is stored; waits for a source that is

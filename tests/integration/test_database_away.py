@@ -245,6 +245,25 @@ async def test_the_service_tells_once_that_the_database_is_away_and_once_that_it
         assert others == ["the database answers again"]
 
 
+async def test_the_service_waits_for_a_database_that_goes_away_before_it_has_begun(
+    mortal: Database, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A restart of the machine, where both start at once, needs nobody."""
+    server.kill()
+
+    async def bring_back() -> None:
+        async with asyncio.timeout(30):
+            while not told(caplog):  # noqa: ASYNC110  (what is waited for is seen from outside only)
+                await asyncio.sleep(0.05)
+        await asyncio.to_thread(server.start)
+
+    with unreachable(caplog):
+        bringing = asyncio.create_task(bring_back())
+        async with _running(mortal, tmp_path) as client:
+            assert await status(client, "/readyz") == 200
+        await bringing
+
+
 @asynccontextmanager
 async def _running(database: Database, data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -249,6 +249,7 @@ async def test_the_service_waits_for_a_database_that_goes_away_before_it_has_beg
     mortal: Database, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A restart of the machine, where both start at once, needs nobody."""
+    await some_incidents(await a_morning(mortal))
     server.kill()
 
     async def bring_back() -> None:

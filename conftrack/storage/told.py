@@ -37,6 +37,7 @@ async def take(
         return []
     uids = {room: f"source:{source}/{room}@{now:%Y-%m-%dT%H:%M:%SZ}" for room in others if wanted[room]}
     expected = [(uid, code) for room, uid in uids.items() for code in sorted(wanted[room])]
+    await connection.execute(query("lock_incidents"))  # no meeting is put on one of these invitations meanwhile
     gone = [row["invitation_id"] for row in await connection.fetch(query("withdraw_told"), source_id, others, now)]
     sensitive = [privacy.hushes_room(room) for room in uids]
     await connection.execute(query("put_told"), source_id, list(uids), list(uids.values()), sensitive, now)

@@ -1,6 +1,7 @@
 """One source's collecting: catch up its history, take a live snapshot, take in a push.
 
 Each of the three reads the source, stores what came in, and returns a Result; `derive` then makes of it what follows.
+Beside them `invite` asks who is invited.
 A source that fails gives a Result with an error and changes no fact; only a bug or a broken database raises.
 """
 
@@ -21,7 +22,7 @@ from conftrack.config import SourceConfig
 from conftrack.errors import SourceError
 from conftrack.incidents.keeper import Incidents
 from conftrack.model import Page
-from conftrack.sources.base import Clock, Push, Source
+from conftrack.sources.base import Clock, Inviting, Push, Source
 from conftrack.state import SourceState, StreamState
 from conftrack.storage.store import Outcome, Prepared, RejectedRecord, Store
 
@@ -70,6 +71,7 @@ class Collector:
         #: The board must be taken from the database before the next snapshot: it is empty, or a write failed.
         self._board_lost = True
         self._board_turn = asyncio.Lock()
+        self._invited_told = True
 
     # -- history
 
@@ -178,6 +180,26 @@ class Collector:
         return await self._concluded(
             Result(source=self.config.name, stream=page.stream, outcome=outcome, events=events), began
         )
+
+    # -- who is invited
+
+    async def invite(self) -> None:
+        """Expects in each room whom the system tells, where it knows. What is not told changes nothing."""
+        if not isinstance(self.source, Inviting):
+            return
+        name, said = self.config.name, {"action": "invited", "source": self.config.name}
+        try:
+            told = await self.source.invited()
+        except SourceError as error:
+            level = logging.WARNING if self._invited_told else logging.DEBUG
+            logger.log(level, "%s does not tell who is invited to its rooms: %s", name, error, extra=said)
+            self._invited_told = False
+            return
+        if not self._invited_told:
+            logger.info("%s tells again who is invited to its rooms", name, extra=said)
+        self._invited_told = True
+        if rooms := await self._store.take_invited(self._source_id, name, told, now=self._clock()):
+            logger.info("%s invites others to %d of its rooms", name, len(rooms), extra=said)
 
     async def _take_up_board(self) -> None:
         facts = await self._store.open_facts(self._source_id)

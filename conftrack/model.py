@@ -219,6 +219,13 @@ class Window(Record, frozen=True):
     source_total: int | None
 
 
+class Invited(Record, frozen=True):
+    """Who belongs to a room, at every meeting of it, as its system tells: normalised addresses."""
+
+    room: str
+    addresses: frozenset[str]
+
+
 class Snapshot(Record, frozen=True):
     """Everything that is going on at one moment: a leg or meeting that is not in it is over."""
 

@@ -22,7 +22,7 @@ from conftrack.errors import ConftrackError, SourceError
 from conftrack.incidents.keeper import Incidents
 from conftrack.metrics import DURATION_BOUNDS, Metrics
 from conftrack.report.mailing import mailing
-from conftrack.sources.base import Clock, Push, Source
+from conftrack.sources.base import Clock, Inviting, Push, Source
 from conftrack.state import Site, SourceState, State, StreamState
 from conftrack.storage.database import Database, Unavailable, sentence_of
 from conftrack.storage.keeping import Keeping
@@ -37,6 +37,8 @@ LEASE_INTERVAL = 2.0
 TOTALS_INTERVAL = timedelta(seconds=5)
 SITES_INTERVAL = timedelta(minutes=1)
 """How soon an inventory that was imported is seen."""
+INVITED_INTERVAL = timedelta(minutes=10)
+"""How soon it is seen that an administrator has put others into a room."""
 TIDY_INTERVAL = timedelta(hours=1)
 """How often it is looked whether today's tidying is done: one that was missed is made up for."""
 REPORT_INTERVAL = timedelta(minutes=1)
@@ -216,6 +218,8 @@ class Service:
                 if source.streams:
                     catch_ups = [partial(collector.catch_up, stream) for stream in source.streams]
                     self._drive(collector, "history", config.history_interval, *catch_ups)
+                if isinstance(source, Inviting):
+                    self._invite(collector)
                 await self._leases.until_lost(source_id)
                 logger.warning("lost the lease of %s", config.name, extra={"action": "lease", "source": config.name})
             finally:
@@ -243,10 +247,23 @@ class Service:
             next_run_time=self._clock(), max_instances=1, coalesce=True, misfire_grace_time=None,
         )  # fmt: skip
 
+    def _invite(self, collector: Collector) -> None:
+        async def work() -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101  (a job is a task)
+            task.set_name(job)
+            await collector.invite()
+
+        job = f"{collector.config.name} invited"
+        self._scheduler.add_job(
+            self._guarded, "interval", seconds=INVITED_INTERVAL.total_seconds(), id=job, args=[work],
+            next_run_time=self._clock(), max_instances=1, coalesce=True, misfire_grace_time=None,
+        )  # fmt: skip
+
     async def _rest(self, name: str) -> None:
         """Stops driving the source, or the reports, and waits for what is under way: a page, or a mail, that was begun
         is finished."""
-        jobs = (name, f"{name} live", f"{name} history")
+        jobs = (name, *(f"{name} {what}" for what in ("live", "history", "invited")))
         for job in jobs:
             if self._scheduler.get_job(job) is not None:
                 self._scheduler.remove_job(job)

@@ -46,11 +46,14 @@ class Node(FakeSystem):
                 ("status", "conference"),
                 ("status", "participant"),
                 ("status", "registration_alias"),
+                ("configuration", "conference"),
+                ("configuration", "automatic_participant"),
             )
         }
         self.streams: list[Row] = load("status_media_stream")
         self.streams_fault: Handler | None = None
         self.registrations_fault: Handler | None = None
+        self.configuration_fault: Handler | None = None
         self.schema: Row | None = load("schema")
         self.missing: set[str] = set()
         self.largest_page = 10_000
@@ -63,7 +66,9 @@ class Node(FakeSystem):
         return await self.respond(request)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
-        found = re.fullmatch(r"/api/admin/(history|status)/v1/(\w+)/(?:([\w-]+)/)?(media_stream/)?", request.path)
+        found = re.fullmatch(
+            r"/api/admin/(history|status|configuration)/v1/(\w+)/(?:([\w-]+)/)?(media_stream/)?", request.path
+        )
         name = f"{found[1]}/{found[2]}" if found else ""
         if not found or name not in self.rows or name in self.missing:
             return web.Response(status=404, text="<h1>Not found</h1>", content_type="text/html")
@@ -75,6 +80,8 @@ class Node(FakeSystem):
             return web.json_response({"meta": {"total_count": len(self.streams)}, "objects": self.streams})
         if found[2] == "registration_alias" and self.registrations_fault:
             return await self.registrations_fault(request)
+        if found[1] == "configuration" and self.configuration_fault:
+            return await self.configuration_fault(request)
         query = request.query
         limit, offset = int(query.get("limit", "20")), int(query.get("offset", "0"))
         self.before(name, offset)

@@ -66,6 +66,7 @@ def collect(path: Path | None, names: Sequence[str], as_json: bool) -> None:
                         results += [await collector.catch_up(stream, progress=bar)]
                     if collector.source.has_live:
                         results += [await collector.poll()]
+                    await collector.invite()
                     await collector.derive()
         summarise(results, as_json)
         return int(any(result.error for result in results))

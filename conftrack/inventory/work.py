@@ -121,10 +121,11 @@ class Work:
         return await self._put_in("inventory match", {"matches": new}, stored, after)
 
     async def export(self, out: Path, language: Language, *, force: bool) -> None:
-        """Writes the inventory to files, with the invitations to what is not over."""
+        """Writes the inventory to files, with the invitations to what is not over, but for those that sources tell."""
         held = await inventory.load(self._pool)
         known = await invitations.load(self._pool, (), self._clock())
-        listed = files.invitations(known.invitations.values(), self._timezone, language)
+        of_people = [one for one in known.invitations.values() if one.origin != "source"]
+        listed = files.invitations(of_people, self._timezone, language)
         for written in files.write(held, out, language, force=force, invitations=listed):
             self._say(str(written))
 

@@ -1,8 +1,9 @@
 """A Pexip Infinity management node that never was: the world's conferences behind the vendor's HTTP API.
 
-Speaks what Pexip's pages "Management history API", "Management status API" and "Using the management API" say, and
-what users have met besides. Beside the vendor's API it has small faces of its own, for what no bridge knows: head
-counts, who was invited, planned work, the inventory, the truth, and how the simulation stands.
+Speaks what Pexip's pages "Management history API", "Management status API", "Management configuration API" and "Using
+the management API" say, and what users have met besides. Beside the vendor's API it has small faces of its own, for
+what no bridge knows: head counts, who was invited, planned work, the inventory, the truth, and how the simulation
+stands.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class _Node:
         for name, make in status.items():
             self._list(app, f"{rows.STATUS}/{name}/", make)
         self._add(app, f"{rows.STATUS}/participant/{{id}}/media_stream/", self._streams_of_live)
+        self._list(app, f"{rows.CONFIGURATION}/conference/", lambda _: rows.configured(self._world.standing))
+        self._list(app, f"{rows.CONFIGURATION}/automatic_participant/", lambda _: rows.dialed(self._world.standing))
         app.router.add_post(TOKEN_PATH, self._gate.token)
         for path, face in (
             ("/headcounts.csv", self._headcounts), ("/invitations.csv", self._invitations),

@@ -1,12 +1,13 @@
 """The world's plan in the vendor's words: one function for each kind of row that the Pexip management API gives.
 
-Names, units and oddities follow Pexip's pages "Management history API" and "Management status API": times are UTC
-without a suffix and lose their fraction when it is zero, rates are kbit/s, loss is percent.
+Names, units and oddities follow Pexip's pages "Management history API", "Management status API" and "Management
+configuration API": times are UTC without a suffix and lose their fraction when it is zero, rates are kbit/s, loss is
+percent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
@@ -16,6 +17,7 @@ from conftrack.simulator.province import DOMAIN, Endpoint
 
 HISTORY = "/api/admin/history/v1"
 STATUS = "/api/admin/status/v1"
+CONFIGURATION = "/api/admin/configuration/v1"
 
 NODES = ("10.60.1.11", "10.60.1.12", "10.60.1.13")
 LOCATION = "Trung tâm dữ liệu tỉnh"
@@ -421,3 +423,52 @@ def _quality(windows: list[int]) -> str:
 def _level(loss: int) -> str:
     """Below 1, 3 and 10 percent."""
     return "1_good" if loss < 100 else "2_ok" if loss < 300 else "3_bad" if loss < 1000 else "4_terrible"
+
+
+def configured(standing: Mapping[str, Sequence[str]]) -> list[Row]:
+    """The Virtual Meeting Rooms that dial somebody, each with a streaming service besides."""
+    return [
+        {
+            "aliases": [],
+            "automatic_participants": [],
+            "description": "",
+            "id": number,
+            "name": room,
+            "resource_uri": f"{CONFIGURATION}/conference/{number}/",
+            "service_type": "conference",
+            "tag": "",
+        }
+        for number, room in enumerate(standing, 1)
+    ]
+
+
+def dialed(standing: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Whom they dial: one row an alias, with every room that does."""
+    rooms: dict[tuple[str, bool], list[int]] = {}
+    for number, aliases in enumerate(standing.values(), 1):
+        for alias in aliases:
+            rooms.setdefault((alias, False), []).append(number)
+        rooms.setdefault(("rtmps://stream.example/live", True), []).append(number)
+    return [
+        {
+            "alias": alias,
+            "call_type": "video",
+            "conference": [f"{CONFIGURATION}/conference/{room}/" for room in of],
+            "creation_time": "2026-01-05T08:00:00.514440",
+            "description": "",
+            "dtmf_sequence": "",
+            "id": number,
+            "keep_conference_alive": "keep_conference_alive_never"
+            if streaming
+            else "keep_conference_alive_if_multiple",
+            "presentation_url": "",
+            "protocol": "rtmp" if streaming else "sip",
+            "remote_display_name": "",
+            "resource_uri": f"{CONFIGURATION}/automatic_participant/{number}/",
+            "role": "guest",
+            "routing": "manual",
+            "streaming": streaming,
+            "system_location": None,
+        }
+        for number, ((alias, streaming), of) in enumerate(rooms.items(), 1)
+    ]

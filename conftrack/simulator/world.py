@@ -28,6 +28,8 @@ class World:
 
     def __init__(self, seed: int = 2026, *, anchor: datetime, scale: float = 1.0) -> None:
         self.anchor = anchor
+        #: The aliases that rooms dial by themselves when a meeting begins; no room of the year and the programme does.
+        self.standing: dict[str, Sequence[str]] = {}
         self.province: Province = phu_tho()
         self._seed = seed
         self._endpoints = {endpoint.code: endpoint for endpoint in self.province.endpoints}

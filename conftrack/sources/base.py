@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
 from conftrack.config import SourceConfig
-from conftrack.model import Page, Snapshot, is_possible
+from conftrack.model import Invited, Page, Snapshot, is_possible
 
 Clock = Callable[[], datetime]
 """The time now, aware, UTC."""
@@ -80,6 +80,16 @@ class Source(Protocol):
 
     async def check(self) -> str:
         """For `conftrack doctor`: asks the system who it is; one line that says what answered."""
+        ...
+
+
+@runtime_checkable
+class Inviting(Protocol):
+    """What a source may do besides: its system knows who belongs to which room."""
+
+    async def invited(self) -> Sequence[Invited]:
+        """Every room that somebody belongs to, each once. All of it, or SourceError. Asked seldom: it is what an
+        administrator has set up."""
         ...
 
 

@@ -19,7 +19,7 @@ from conftrack.storage.inventory import Entry, InventoryError
 from conftrack.storage.queries import query
 
 Origin = Literal["file", "calendar", "source"]
-"""Who told of it first. No source that is known tells who is invited, so nothing is "source" yet."""
+"""Who told of it first. (What sources tell is kept in `told`.)"""
 
 
 class NotInvited(ConftrackError):

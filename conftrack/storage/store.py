@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
@@ -21,12 +21,13 @@ import asyncpg
 import msgspec
 
 from conftrack.config import PrivacyConfig
-from conftrack.model import LegRecord, Level, MeetingRecord, Origin, Page, Rejected
+from conftrack.model import Invited, LegRecord, Level, MeetingRecord, Origin, Page, Rejected
 from conftrack.privacy import Privacy, Said, nameless
 from conftrack.storage.arriving import once, possible, storable
 from conftrack.storage.database import Connection
 from conftrack.storage.deriving import compute_usage, derive_meetings
 from conftrack.storage.queries import query
+from conftrack.storage.told import take
 
 _CONFERENCE = ("external_id", "room", "title", "started_at", "ended_at", "sensitive")
 _SAID = (
@@ -416,6 +417,15 @@ class Store:
             found = await connection.fetch(query("find_conference"), source_id, list(rooms))
         sensitive = frozenset(row["external_id"] for row in found if row["sensitive"])
         return {row["external_id"]: row["conference_id"] for row in found}, sensitive
+
+    # -- who is invited
+
+    async def take_invited(self, source_id: int, source: str, told: Sequence[Invited], *, now: datetime) -> list[str]:
+        """Expects in each room whom its source tells now; the rooms where that are others than before."""
+        privacy = await self.privacy()
+        today = now.astimezone(self._timezone).date()
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await take(connection, source_id, source, told, privacy, today=today, now=now)
 
     # -- what is derived
 

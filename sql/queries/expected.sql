@@ -1,8 +1,8 @@
 -- Who is invited where: invitations and the endpoints expected on them, and what a roll-call needs to know.
 
 -- name: list_invitation
--- These invitations, and all that are not over: standing ones are never. Without an end a meeting is taken to last four
--- hours.
+-- These invitations, and all that are not over: standing ones are never, until they are withdrawn. Without an end a meeting
+-- is taken to last four hours.
 -- $1 uids  $2 moment that is now
 select i.uid, s.name as source, i.room, i.title, i.starts_at, i.ends_at, i.sensitive, i.origin, x.endpoints, x.reasons
 from conftrack.invitation i
@@ -13,7 +13,8 @@ cross join lateral (
   join conftrack.endpoint e on e.endpoint_id = x.endpoint_id
   where x.invitation_id = i.invitation_id
 ) x
-where i.uid = any($1::text[]) or i.starts_at is null or coalesce(i.ends_at, i.starts_at + interval '4 hours') > $2;
+where i.uid = any($1::text[])
+  or coalesce(i.withdrawn_at, i.ends_at, i.starts_at + interval '4 hours', 'infinity') > $2;
 
 -- name: list_room
 -- Every room that a meeting was held in.
@@ -61,6 +62,57 @@ where excluded.excused_reason is not null and excluded.excused_reason is distinc
 -- $1 uids
 delete from conftrack.invitation where uid = any($1::text[]);
 
+-- name: list_told
+-- The rooms that a source tells of, and who is invited to them.
+-- $1 source_id
+select i.room, array_agg(e.code order by e.code) as codes
+from conftrack.invitation i
+join conftrack.expected x on x.invitation_id = i.invitation_id
+join conftrack.endpoint e on e.endpoint_id = x.endpoint_id
+where i.source_id = $1 and i.origin = 'source' and i.starts_at is null and i.withdrawn_at is null
+group by i.room;
+
+-- name: list_serving
+-- The endpoints that have these aliases and are in service.
+-- $1 aliases  $2 today
+select a.alias, e.code
+from conftrack.alias a
+join conftrack.endpoint e on e.endpoint_id = a.endpoint_id
+where a.alias = any($1::text[]) and coalesce(e.retired_on, 'infinity') > $2;
+
+-- name: withdraw_told
+-- What a source tells of these rooms no more.
+-- $1 source_id  $2 rooms  $3 moment
+update conftrack.invitation
+set withdrawn_at = $3
+where source_id = $1 and room = any($2::text[]) and origin = 'source' and starts_at is null and withdrawn_at is null
+returning invitation_id;
+
+-- name: put_told
+-- $1 source_id  $2 rooms  $3 uids  $4 whether they are sensitive  $5 moment
+insert into conftrack.invitation (uid, source_id, room, origin, known_at, sensitive)
+select t.uid, $1, t.room, 'source', $5, t.sensitive
+from unnest($2::text[], $3::text[], $4::boolean[]) t (room, uid, sensitive);
+
+-- name: put_told_expected
+-- Who is invited; an excuse from an invitation to the same room that was withdrawn now is taken over.
+-- $1 uids  $2 codes of endpoints  $3 invitation_ids that were withdrawn now
+insert into conftrack.expected (invitation_id, endpoint_id, excused_at, excused_by, excused_reason)
+select i.invitation_id, e.endpoint_id, x.excused_at, x.excused_by, x.excused_reason
+from unnest($1::text[], $2::text[]) k (uid, code)
+join conftrack.invitation i on i.uid = k.uid
+join conftrack.endpoint e on e.code = k.code
+left join conftrack.invitation o on o.invitation_id = any($3::bigint[]) and o.room = i.room
+left join conftrack.expected x on x.invitation_id = o.invitation_id and x.endpoint_id = e.endpoint_id;
+
+-- name: drop_unused
+-- Those of these invitations on which no meeting was held, and for which nothing was typed.
+-- $1 invitation_ids
+delete from conftrack.invitation i
+where i.invitation_id = any($1::bigint[])
+  and not exists (select from conftrack.meeting m where m.invitation_id = i.invitation_id)
+  and not exists (select from conftrack.headcount h where h.invitation_id = i.invitation_id);
+
 -- name: mark_invitation
 -- The incidents of the meetings that are, or may be, held on these invitations are derived again; and of a dated one its
 -- own, whether somebody comes or not.
@@ -75,7 +127,7 @@ held as (
   from named i
   join conftrack.meeting m on m.room = i.room and m.source_id = coalesce(i.source_id, m.source_id)
     and (
-      i.starts_at is null
+      (i.starts_at is null and m.span_to > i.known_at)
       or (i.starts_at < m.span_to and m.span_from < coalesce(i.ends_at, i.starts_at + interval '4 hours'))
     )
 )

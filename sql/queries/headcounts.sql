@@ -10,7 +10,7 @@ lock table conftrack.report in share mode;
 
 -- name: find_sitting
 -- What a link is of: an endpoint that is expected on an invitation (or was: it has typed a number), at its one meeting or
--- on a day of a standing one. closed: the month it belongs to is; of a meeting that was held, by its day.
+-- on a day of a standing one, unless that was withdrawn before and no meeting was held on it. closed: the month it belongs to is; of a meeting that was held, by its day.
 -- $1 invitation_id  $2 endpoint_id  $3 day, or null  $4 time zone
 select i.uid, i.room, coalesce(m.title, i.title) as title, i.starts_at, i.ends_at, e.code, e.name, e.seats, h.people, h.note,
   h.at,
@@ -37,6 +37,7 @@ left join lateral (
   limit 1
 ) h on true
 where i.invitation_id = $1 and (i.starts_at is null) = ($3::date is not null)
+  and (i.withdrawn_at is null or m.days is not null or $3::date <= (i.withdrawn_at at time zone $4)::date)
   and (
     h.at is not null
     or exists (select from conftrack.expected x where x.invitation_id = i.invitation_id and x.endpoint_id = e.endpoint_id)
@@ -86,15 +87,22 @@ where i.uid = any($1::text[]) and h.invitation_id = i.invitation_id and m.meetin
 
 -- name: list_sitting
 -- Invitations to a room, or one of them, to a meeting that is not over by a moment or begins before another; standing ones
--- last. Without an end a meeting is taken to last four hours.
+-- last, and of a source none where a list has one. Without an end a meeting is taken to last four hours.
 -- $1 room, or null  $2 uid, or null  $3 invitation_id, or null  $4 not over by  $5 begins before, or null
 select i.invitation_id, i.uid, i.room, i.title, i.starts_at, i.ends_at
 from conftrack.invitation i
 where i.room = coalesce($1, i.room) and i.uid = coalesce($2, i.uid) and i.invitation_id = coalesce($3, i.invitation_id)
   and num_nonnulls($1::text, $2::text, $3::bigint) > 0
   and (
-    i.starts_at is null or $4::timestamptz is null
+    $4::timestamptz is null or (i.starts_at is null and coalesce(i.withdrawn_at, 'infinity') > $4)
     or (coalesce(i.ends_at, i.starts_at + interval '4 hours') > $4 and i.starts_at < coalesce($5::timestamptz, 'infinity'))
+  )
+  and not (
+    $1::text is not null and i.starts_at is null and i.origin = 'source' and exists (
+      select from conftrack.invitation f
+      where f.room = i.room and coalesce(f.source_id, i.source_id) = i.source_id and f.starts_at is null
+        and f.origin <> 'source'
+    )
   )
 order by i.starts_at is null, i.starts_at, i.invitation_id;
 

@@ -35,6 +35,8 @@ class System:
 
     def __init__(self) -> None:
         self.minute = 0.0
+        #: Which meeting goes on, and since when.
+        self.meeting, self.begun = "meeting-1", 0.0
         self.up: dict[str, LegRecord] = {}
         self.history_of: list[LegRecord] = []
         self.registered: set[str] | None = None
@@ -43,7 +45,7 @@ class System:
     async def live(self) -> Snapshot:
         if self.ill:
             raise SourceError("the system answers 502")
-        meetings = (meeting(ended=None),) if self.up else ()
+        meetings = (meeting(self.meeting, self.begun, None),) if self.up else ()
         registered = frozenset(self.registered) if self.registered is not None else None
         legs = tuple(self.up.values())
         return Snapshot(taken_at=at(self.minute), meetings=meetings, legs=legs, registered=registered)
@@ -85,7 +87,7 @@ class Desk:
 
     def join(self, name: str, site: str = "XA-01", **said: Any) -> None:
         self.system.up[name] = leg(
-            name, self.system.minute, None, meeting="meeting-1", identity=f"{site.lower()}@vc.example", **said
+            name, self.system.minute, None, meeting=self.system.meeting, identity=f"{site.lower()}@vc.example", **said
         )
 
     def part(self, name: str, end_class: str | None = "left", *, told: bool = True) -> None:

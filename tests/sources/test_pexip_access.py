@@ -181,7 +181,9 @@ async def test_check_counts_the_history() -> None:
     """`conftrack doctor` shows how much there is to read."""
     async with opened() as (source, node):
         history = f"Pexip Infinity at {node.url[7:]} answers; history holds 3 conferences"
-        assert await source.check() == f"{history}; 3 aliases are registered"
+        dial = "2 rooms dial their sites"
+        assert await source.check() == f"{history}; 3 aliases are registered; {dial}"
 
         node.missing.add("status/registration_alias")
-        assert await source.check() == f"{history}; who is registered is not known: {node.url[7:]} has no list of them"
+        unknown = f"who is registered is not known: {node.url[7:]} has no list of them"
+        assert await source.check() == f"{history}; {unknown}; {dial}"

@@ -328,6 +328,24 @@ async def test_every_room_is_registered_but_for_the_few_that_go_away(world: Worl
     assert not missing
 
 
+async def test_rooms_with_standing_lists_tell_whom_they_dial(world: World) -> None:
+    """A row an alias with all of its rooms, page by page as every list; streaming services among them."""
+    standing = World.staged([], anchor=ANCHOR)
+    standing.standing = {"Giao ban tuần": ("a@vc.example", "b@vc.example"), "Giao ban quý": ("b@vc.example",)}
+    configuration = "/api/admin/configuration/v1"
+    async with _served(standing) as client:
+        rooms = await client.all(f"{configuration}/conference/", limit=1)
+        dialed = await client.all(f"{configuration}/automatic_participant/", limit=2)
+        named = {room["resource_uri"]: room["name"] for room in rooms}
+
+    assert {row["alias"]: [named[room] for room in row["conference"]] for row in dialed if not row["streaming"]} == {
+        "a@vc.example": ["Giao ban tuần"], "b@vc.example": ["Giao ban tuần", "Giao ban quý"]
+    }  # fmt: skip
+    assert [len(row["conference"]) for row in dialed if row["streaming"]] == [2]
+    async with _served(world) as client:
+        assert await client.all(f"{configuration}/automatic_participant/") == []
+
+
 async def test_backplanes_link_the_records_of_one_meeting(world: World) -> None:
     """One for each further record."""
     meetings = [m for m in world.meetings(ANCHOR) if m.end <= micros(ANCHOR)]

@@ -8,25 +8,23 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 
 from conftrack.errors import SourceError
 from conftrack.model import LegRecord, Snapshot
 from conftrack.sources.base import normalise_alias
-from conftrack.sources.http import Answer, HttpClient, NotFound
+from conftrack.sources.http import HttpClient, NotFound
+from conftrack.sources.pexip.lists import readable, whole
 from conftrack.sources.pexip.quality import Quality, live_quality
 from conftrack.sources.pexip.records import live_leg, live_meeting
 from conftrack.sources.pexip.wire import (
     Envelope,
-    Listing,
     LiveConference,
     LiveParticipant,
     LiveStream,
     Reader,
     RegistrationAlias,
-    Row,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,7 +32,6 @@ logger = logging.getLogger(__name__)
 STATUS = "/api/admin/status/v1/"
 #: Rows a page: more than a busy node carries, so that one request sees one moment. The node's clients ask for as many.
 PAGE = 5000
-READINGS = 3
 #: Legs whose streams are asked for in one snapshot, one request each, of which so many go to legs in no known trouble.
 SAMPLE, ROUNDS = 20, 5
 #: Who is registered is asked no more often than this, and not for a while where the node will not tell.
@@ -44,8 +41,6 @@ WATCH = timedelta(minutes=2)
 #: Trouble: what `call_quality` says from 3 % loss on (docs.pexip.com, "Media statistics and perceived call quality"),
 #: or this loss in a sample.
 POOR, WATCHED_LOSS = frozenset({"3_bad", "4_terrible"}), 0.02
-
-A = TypeVar("A", bound=Row)
 
 _CONFERENCES: Reader[LiveConference, LiveConference] = Reader(LiveConference, lambda row: row)
 _PARTICIPANTS: Reader[LiveParticipant, LiveParticipant] = Reader(LiveParticipant, lambda row: row)
@@ -74,8 +69,8 @@ class Live:
 
     async def snapshot(self) -> Snapshot:
         """Every conference and every leg there is. Raises SourceError rather than give a part of them."""
-        participants = await self._all("participant", _PARTICIPANTS)
-        conferences = await self._all("conference", _CONFERENCES)
+        participants = await whole(self._http, "status/participant", _PARTICIPANTS, stream="live", limit=PAGE)
+        conferences = await whole(self._http, "status/conference", _CONFERENCES, stream="live", limit=PAGE)
         rows = participants.value.records
         meetings = {row.name: row.id for row in conferences.value.records.values() if row.name}
         legs = {row.id: live_leg(row, meetings) for row in rows.values()}
@@ -95,14 +90,12 @@ class Live:
     async def registrations(self) -> frozenset[str]:
         """The aliases that are registered. Raises SourceError where the node does not tell all of them: not every
         version, and not every account's permissions, have this list."""
+        name = "status/registration_alias"
         try:
-            listing = (await self._all("registration_alias", _REGISTRATIONS, stream="registration", attempts=1)).value
+            answer = await whole(self._http, name, _REGISTRATIONS, stream="registration", limit=PAGE, attempts=1)
         except NotFound:
             raise SourceError(f"{self._http.host} has no list of them", permanent=True) from None
-        if listing.rejected:
-            error = listing.rejected[0].error
-            raise SourceError(f"{self._http.host}: status/registration_alias has a row that cannot be read: {error}")
-        aliases = (normalise_alias(row.alias) for row in listing.records.values())
+        aliases = (normalise_alias(row.alias) for row in readable(self._http, name, answer.value).values())
         return frozenset(alias for alias in aliases if alias is not None)
 
     async def _registered(self, now: datetime) -> frozenset[str] | None:
@@ -126,32 +119,6 @@ class Live:
             logger.info("%s tells again who is registered", self._http.host, extra=said)
         self._registrations_told = True
         return registered
-
-    async def _all(
-        self, resource: str, reader: Reader[A, A], *, stream: str = "live", attempts: int = 2
-    ) -> Answer[Listing[A]]:
-        """A whole list as it was at one moment, told by its totals; read again if it changed between two pages."""
-        for _ in range(READINGS):
-            first = await self._page(resource, reader, 0, stream, attempts)
-            whole, pages = first.value, 1
-            while whole.received < whole.total:
-                page = (await self._page(resource, reader, whole.received, stream, attempts)).value
-                if page.total != whole.total or not page.received:
-                    break
-                whole, pages = whole.joined(page), pages + 1
-            different = len(whole.records) + len(whole.rejected)
-            if whole.received >= whole.total and (pages == 1 or different == whole.total):
-                return Answer(whole, first.at)
-        raise SourceError(f"{self._http.host}: status/{resource} changed every time it was read")
-
-    async def _page(
-        self, resource: str, reader: Reader[A, A], offset: int, stream: str, attempts: int
-    ) -> Answer[Listing[A]]:
-        params = {"limit": str(PAGE), "offset": str(offset)}
-        # Tried twice at most: the next snapshot is soon, and a late one is worth little.
-        return await self._http.get(
-            f"{STATUS}{resource}/", reader.listing, stream=stream, params=params, attempts=attempts
-        )
 
     async def _sample(
         self, rows: Mapping[str, LiveParticipant], legs: Mapping[str, LegRecord], now: datetime

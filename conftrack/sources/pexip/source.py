@@ -1,7 +1,7 @@
 """The Pexip source: which questions are asked of a Management Node, and when.
 
 Only GET is ever sent, and one POST to the token endpoint where OAuth is set up. Facts about the API are from
-docs.pexip.com, "Management history API" and "Management status API".
+docs.pexip.com, "Management history API", "Management status API" and "Management configuration API".
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import msgspec
 
 from conftrack.config import Secret, SourceConfig
 from conftrack.errors import SourceError
-from conftrack.model import LegRecord, MeetingRecord, Origin, Page, Rejected, Snapshot
+from conftrack.model import Invited, LegRecord, MeetingRecord, Origin, Page, Rejected, Snapshot
 from conftrack.sources.base import Clock, Observer, Push, PushRefused
 from conftrack.sources.http import Answer, Auth, HttpClient, NotFound, PasswordAuth
+from conftrack.sources.pexip import rooms
 from conftrack.sources.pexip.history import Facts, History
 from conftrack.sources.pexip.live import Live
 from conftrack.sources.pexip.oauth import ClientAssertion
@@ -90,6 +91,10 @@ class PexipSource:
         """Every conference and leg there is now, the quality of some of the legs, and at times who is registered."""
         return await self._live.snapshot()
 
+    async def invited(self) -> tuple[Invited, ...]:
+        """Whom its rooms dial by themselves, but for streaming services."""
+        return await rooms.invited(self._http)
+
     async def history(
         self, stream: str, since: datetime | None, until: datetime | None = None
     ) -> AsyncGenerator[Page, None]:
@@ -136,7 +141,7 @@ class PexipSource:
         )
 
     async def check(self) -> str:
-        """Reads one line of the conference history, and who is registered."""
+        """Reads one line of the conference history, who is registered, and whom rooms dial."""
         listing: Callable[[bytes], Facts] = _READERS["conference"].listing
         answer = await self._http.get(
             f"{HISTORY}conference/",
@@ -147,9 +152,13 @@ class PexipSource:
         )
         said = f"Pexip Infinity at {self._http.host} answers; history holds {answer.value.total} conferences"
         try:
-            return f"{said}; {len(await self._live.registrations())} aliases are registered"
+            said += f"; {len(await self._live.registrations())} aliases are registered"
         except SourceError as error:
-            return f"{said}; who is registered is not known: {error}"
+            said += f"; who is registered is not known: {error}"
+        try:
+            return f"{said}; {len(await self.invited())} rooms dial their sites"
+        except SourceError as error:
+            return f"{said}; whom its rooms dial is not known: {error}"
 
     async def _fetch(
         self, stream: str, ordered: bool, lower: datetime, upper: datetime, offset: int, limit: int

@@ -1,6 +1,7 @@
 """What the Management API sends, as far as conftrack reads it, and how one unreadable row spoils only itself.
 
-Field names after docs.pexip.com, "Management history API" and "Management status API", and the resources' own schemas.
+Field names after docs.pexip.com, "Management history API", "Management status API" and "Management configuration API",
+and the resources' own schemas.
 Everything but the id of a row may be missing or null. Fields that are not read are not declared: they cannot do harm.
 """
 
@@ -139,14 +140,41 @@ class LiveStream(msgspec.Struct, gc=False):
     tx_jitter: float | None = None
 
 
-class RegistrationAlias(Row, kw_only=True):
-    """status/registration_alias: one that is registered now, by SIP, H.323 or the node's own protocol"""
+class Numbered(Row, kw_only=True):
+    """One whose id is a number"""
 
-    id: Any = None  # a number, and new at each registration
-    alias: str
+    id: Any = None
 
     def __post_init__(self) -> None:
         self.id = str(self.id)
+
+
+class RegistrationAlias(Numbered, kw_only=True):
+    """status/registration_alias: one that is registered now, by SIP, H.323 or the node's own protocol; its number is
+    new at each registration"""
+
+    alias: str
+
+
+class Room(Numbered, kw_only=True):
+    """configuration/conference: a Virtual Meeting Room or Auditorium"""
+
+    name: str
+
+
+class AutomaticParticipant(Numbered, kw_only=True):
+    """configuration/automatic_participant: whom rooms dial by themselves"""
+
+    alias: str
+    #: The addresses of the rooms, such as /api/admin/configuration/v1/conference/6/
+    conference: list[str] | str | None = None
+    streaming: bool | None = None
+
+    @property
+    def rooms(self) -> list[str]:
+        """The ids of the rooms."""
+        addresses = [self.conference] if isinstance(self.conference, str) else self.conference or []
+        return [address.rstrip("/").rpartition("/")[2] for address in addresses]
 
 
 class Schema(msgspec.Struct):

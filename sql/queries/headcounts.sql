@@ -10,7 +10,8 @@ lock table conftrack.report in share mode;
 
 -- name: find_sitting
 -- What a link is of: an endpoint that is expected on an invitation (or was: it has typed a number), at its one meeting or
--- on a day of a standing one, unless that was withdrawn before and no meeting was held on it. closed: the month it belongs to is; of a meeting that was held, by its day.
+-- on a day of a standing one, unless that was withdrawn before and no meeting was held on it. closed: the month it
+-- belongs to is; of a meeting that was held, by its day.
 -- $1 invitation_id  $2 endpoint_id  $3 day, or null  $4 time zone
 select i.uid, i.room, coalesce(m.title, i.title) as title, i.starts_at, i.ends_at, e.code, e.name, e.seats, h.people, h.note,
   h.at,
